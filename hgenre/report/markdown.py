@@ -1,0 +1,214 @@
+"""The account of one run in words and tables."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hgenre.errors import HgenreError
+from hgenre.report.table import escape, table
+
+Json = Mapping[str, Any]
+
+PROTOCOLS = {
+    "song": "no song stands on two sides of the split; songs of one artist may",
+    "artist": "no song and no artist stands on two sides of the split",
+    "listed": "the split is the one that the manifest lists",
+    "slice-random": "slices of one song stand on both sides of the split, so these figures are too good",
+}
+
+ORIGINS = {
+    "config": "The groups were given by the configuration.",
+    "derived": "The groups were derived from the flat model's confusions.",
+}
+
+
+def render(results: Json) -> str:
+    """Markdown report of one run's ``results.json``. Every figure in it is read from ``results``; none is computed.
+
+    Needed: ``name, command, protocol, labels, n_songs, seeds, machine, seconds`` and ``models`` with ``song`` and
+    ``slice`` scores (as ``Scores.to_json``) for ``tree``, ``flat`` or both. Used where present: ``tree``,
+    ``comparison``, ``grouping``, ``views`` (models scored on other forms of the same songs) and ``warnings``.
+
+    Raises:
+        HgenreError: a needed entry is missing or of another kind.
+    """
+    try:
+        sections = [
+            f"# {escape(results['name'])}",
+            _answer(results),
+            "## How it was measured\n\n" + _measured(results),
+            *_tree(results),
+            "## Accuracy\n\n" + _accuracy(results["models"]),
+            *(
+                f"### On another form of the songs: {escape(name)}\n\n{_accuracy(models)}"
+                for name, models in results.get("views", {}).items()
+            ),
+            "## Each genre (songs)\n\n" + _genres(results["models"]),
+            *_confusions(results),
+            "## Limits\n\n" + _limits(results),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as mistake:
+        raise HgenreError(
+            f"results: cannot be reported, an entry is missing or of another kind ({mistake!r}); "
+            "needed is the results.json of a finished training run; run the training again"
+        ) from mistake
+    return "\n\n".join(sections) + "\n"
+
+
+def _answer(results: Json) -> str:
+    models, comparison = results["models"], results.get("comparison")
+    found = [
+        f"{_title(name)} named the genre of **{_percent(m['song']['accuracy'])}** of {m['song']['n']} test songs"
+        f" (95 % interval {_interval(m['song']['interval'])})."
+        for name, m in models.items()
+    ]
+    return " ".join([*found, _verdict(comparison)] if comparison else found)
+
+
+def _verdict(comparison: Json) -> str:
+    difference, (low, high), p = comparison["difference"], comparison["interval"], comparison["mcnemar_p"]
+    evidence = (
+        f"Tree minus flat is {_points(difference)} points (paired bootstrap 95 % interval "
+        f"{_points(low)} to {_points(high)}; exact McNemar p = {_p_value(p)}; of {comparison['n']} songs only the tree "
+        f"has {comparison['tree_only']} right, only the flat model {comparison['flat_only']})."
+    )
+    sure = p < 0.05 and (low > 0 or high < 0)
+    match (sure, difference > 0, difference < 0):
+        case (True, True, _):
+            verdict = "**The tree won**, by more than chance explains."
+        case (True, _, True):
+            verdict = "**The tree lost**, by more than chance explains."
+        case (_, True, _):
+            verdict = "**The tree is ahead, but within noise**: these songs do not show that it is better."
+        case (_, _, True):
+            verdict = "**The tree lost, but within noise**: these songs do not show that it is worse."
+        case _:
+            verdict = "**A draw.**"
+    return f"{verdict} {evidence}"
+
+
+def _measured(results: Json) -> str:
+    protocol, n, machine = results["protocol"], results["n_songs"], results["machine"]
+    meaning = f": {PROTOCOLS[protocol]}" if protocol in PROTOCOLS else ""
+    facts = [
+        f"protocol {escape(protocol)}{meaning}",
+        f"songs: {n['train']} train, {n['validation']} validation, {n['test']} test",
+        f"seeds: {', '.join(str(seed) for seed in results['seeds'])}",
+        f"machine: {escape('; '.join(f'{key} {value}' for key, value in machine.items()))}",
+        f"time: {results['seconds']:.0f} s",
+    ]
+    return _bullets(facts) + "\n\n" + _fenced(results["command"])
+
+
+def _tree(results: Json) -> Iterable[str]:
+    if "tree" not in results:
+        return
+    source = results.get("grouping", {}).get("source")
+    yield "## The tree\n\n" + _fenced("\n".join(draw(results["tree"])))
+    if source in ORIGINS:
+        yield ORIGINS[source]
+
+
+def draw(node: Json | str) -> list[str]:
+    """Lines of text that draw a tree of ``{"name", "children"}`` nodes whose leaves are genres."""
+    if isinstance(node, str):
+        return [" ".join(node.split())]
+    lines = [" ".join(str(node["name"]).split())]
+    for i, child in enumerate(node["children"]):
+        last = i == len(node["children"]) - 1
+        first, *rest = draw(child)
+        lines.append(("└── " if last else "├── ") + first)
+        lines += [("    " if last else "│   ") + line for line in rest]
+    return lines
+
+
+def _accuracy(models: Json) -> str:
+    header = ["model", "songs right", "95 % interval", "macro F1", "slices right", "songs right over seeds"]
+    rows = [
+        [
+            name,
+            _percent(m["song"]["accuracy"]),
+            _interval(m["song"]["interval"]),
+            f"{m['song']['macro_f1']:.3f}",
+            _percent(m["slice"]["accuracy"]),
+            _over_seeds(m),
+        ]
+        for name, m in models.items()
+    ]
+    return table(header, rows)
+
+
+def _over_seeds(model: Json) -> str:
+    mean, std, n = model.get("song_accuracy_mean"), model.get("song_accuracy_std"), model.get("n_seeds")
+    if mean is None or std is None or n is None or n < 2:
+        return "one seed"
+    return f"{_percent(mean)} ± {100 * std:.1f} ({n} seeds)"
+
+
+def _genres(models: Json) -> str:
+    header = ["genre", "songs", *(f"{name} {figure}" for name in models for figure in ("precision", "recall", "F1"))]
+    together = zip(*(m["song"]["per_genre"] for m in models.values()), strict=True)
+    rows = [
+        [
+            same[0]["genre"],
+            same[0]["support"],
+            *(f"{row[figure]:.2f}" for row in same for figure in ("precision", "recall", "f1")),
+        ]
+        for same in together
+    ]
+    return table(header, rows)
+
+
+def _confusions(results: Json) -> Iterable[str]:
+    labels = results["labels"]
+    for name, model in results["models"].items():
+        rows = [[genre, *counts] for genre, counts in zip(labels, model["song"]["confusion"], strict=True)]
+        yield f"## Confusions of {_title(name).lower()} (songs)\n\n" + table(["true / answer", *labels], rows)
+
+
+def _limits(results: Json) -> str:
+    n_test, protocol, seeds = results["n_songs"]["test"], results["protocol"], results["seeds"]
+    limits = [
+        f"The intervals say what another {n_test} songs from the same source could change. Music from elsewhere may "
+        "score lower.",
+        "Slices of one song resemble each other, so slice figures have no interval and compare nothing.",
+    ]
+    if len(seeds) == 1:
+        limits.append("One seed: how much the initial weights matter was not measured.")
+    else:
+        limits.append("The intervals do not count what the seed changes; the deviation over seeds does.")
+    if protocol != "artist":
+        limits.append("Artists may stand on both sides of the split, which would flatter every model.")
+    if results.get("comparison"):
+        limits.append(
+            "The verdict is about these two models as trained here, not about trees and flat models at large."
+        )
+    return _bullets([*limits, *(f"Warning: {escape(warning)}" for warning in results.get("warnings", []))])
+
+
+def _title(name: str) -> str:
+    return {"tree": "The tree", "flat": "The flat model"}.get(name, f"The model {escape(name)}")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+z.1f}"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _p_value(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _fenced(text: str) -> str:
+    return f"~~~text\n{text}\n~~~"
