@@ -162,7 +162,7 @@ def _confusions(results: Json) -> Iterable[str]:
     labels = results["labels"]
     for name, model in results["models"].items():
         rows = [[genre, *counts] for genre, counts in zip(labels, model["song"]["confusion"], strict=True)]
-        yield f"## Confusions of {_title(name).lower()} (songs)\n\n" + table(["true / answer", *labels], rows)
+        yield f"## Confusions (songs): {escape(name)}\n\n" + table(["true / answer", *labels], rows)
 
 
 def _limits(results: Json) -> str:
