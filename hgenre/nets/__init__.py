@@ -1,0 +1,1 @@
+"""Flax modules behind a pair of pure functions; the only room that imports flax."""

@@ -1,0 +1,1 @@
+"""Training: configuration, random slices, augmentation, the loop over one net."""

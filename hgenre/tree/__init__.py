@@ -1,0 +1,1 @@
+"""The genre tree as pure functions: spec, posterior, routing, vote, calibration, drawing."""

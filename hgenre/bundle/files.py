@@ -1,0 +1,210 @@
+"""Bundles on disk: a directory with ``manifest.json`` and ``weights.safetensors``.
+
+A bundle is written beside its place, read back, and renamed into place, so that whoever looks finds the old one or the
+new one. Loading is strict both ways: every array that the manifest names must be there with its shape, and nothing else.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hgenre.bundle.bundle import SCHEMA_VERSION, Bundle, SeenSong, flatten, unflatten
+from hgenre.compiled.route import Route
+from hgenre.errors import BundleError, HgenreError
+from hgenre.features import Normalisation, SliceSpec, from_json, to_json
+from hgenre.labels import Labels
+from hgenre.nets.spec import net_from_json, net_to_json
+from hgenre.tree.spec import tree_from_json, tree_to_json
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+_NORMALISATION = "normalisation"
+
+
+def save_bundle(bundle: Bundle, directory: str | Path) -> Bundle:
+    """Writes a bundle to ``directory``, replacing a bundle that stands there; returns it with its digest.
+
+    Raises:
+        BundleError: the place holds something that is not a bundle, or the disk refuses.
+    """
+    directory = Path(directory).absolute()
+    if directory.exists() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
+        raise BundleError(f"{directory} is not empty and holds no bundle; choose another place")
+    arrays = _arrays(bundle)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".new", dir=directory.parent))
+    except OSError as error:
+        raise BundleError(f"{directory} cannot be written: {error.strerror}") from None
+    try:
+        weights_sha256 = _write_weights(arrays, beside / WEIGHTS)
+        text = json.dumps(_manifest(bundle, arrays, weights_sha256), indent=1, ensure_ascii=False) + "\n"
+        _write_durably(beside / MANIFEST, text.encode())
+        saved = load_bundle(beside)
+        for name, array in _arrays(saved).items():
+            if not np.array_equal(array, arrays[name]):
+                raise BundleError(f"{beside / WEIGHTS}: array {name} read back differs from what was written")
+        beside.chmod(0o755)
+        _put_in_place(beside, directory)
+    except OSError as error:
+        raise BundleError(f"{directory} cannot be written: {error.strerror}; nothing was changed") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return replace(bundle, digest=saved.digest)
+
+
+def load_bundle(directory: str | Path, *, verify: bool = True) -> Bundle:
+    """The bundle in a directory.
+
+    Args:
+        verify: compare the weights' sha256 with the manifest's.
+
+    Raises:
+        BundleError: nothing there, damaged, of another schema, or arrays that the manifest does not name.
+    """
+    directory = Path(directory)
+    try:
+        raw = (directory / MANIFEST).read_bytes()
+        manifest = json.loads(raw)
+    except FileNotFoundError:
+        raise BundleError(f"{directory} holds no bundle: {MANIFEST} is missing; train one or name another") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{directory / MANIFEST} cannot be read: {error}") from None
+    found = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if found != SCHEMA_VERSION:
+        raise BundleError(
+            f"{directory} has schema version {found!r}, this hgenre reads {SCHEMA_VERSION}; "
+            "use the hgenre that wrote it or train it again"
+        )
+    arrays = _read_weights(directory / WEIGHTS, manifest, verify)
+    try:
+        return _from_manifest(manifest, arrays, hashlib.sha256(raw).hexdigest())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{directory / MANIFEST} is damaged: {type(error).__name__} {error}") from None
+    except BundleError:
+        raise
+    except HgenreError as error:
+        raise BundleError(f"{directory / MANIFEST} is damaged: {error}") from None
+
+
+def _arrays(bundle: Bundle) -> dict[str, np.ndarray]:
+    arrays = flatten(bundle.variables)
+    arrays[f"{_NORMALISATION}/mean_db"] = bundle.normalisation.mean_db
+    arrays[f"{_NORMALISATION}/std_db"] = bundle.normalisation.std_db
+    # safetensors writes the bytes of transposed arrays as they lie in memory, under the transposed shape.
+    return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in sorted(arrays.items())}
+
+
+def _manifest(bundle: Bundle, arrays: Mapping[str, np.ndarray], weights_sha256: str) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": bundle.name,
+        "labels": list(bundle.labels),
+        "tree": tree_to_json(bundle.tree),
+        "features": to_json(bundle.features),
+        "slices": asdict(bundle.slices),
+        "normalisation": bundle.normalisation.kind,
+        "nets": {node: net_to_json(spec) for node, spec in bundle.nets.items()},
+        "temperatures": dict(bundle.temperatures),
+        "route": asdict(bundle.route),
+        "metrics": dict(bundle.metrics),
+        "about": dict(bundle.about),
+        "songs_seen": [[s.song_id, s.sha256, s.split] for s in bundle.songs_seen],
+        "weights_sha256": weights_sha256,
+        "arrays": {name: list(array.shape) for name, array in arrays.items()},
+    }
+
+
+def _from_manifest(manifest: dict[str, Any], arrays: dict[str, np.ndarray], digest: str) -> Bundle:
+    labels = Labels(tuple(manifest["labels"]))
+    tree = tree_from_json(labels, manifest["tree"])
+    nets = {node: net_from_json(spec) for node, spec in manifest["nets"].items()}
+    temperatures = {node: float(t) for node, t in manifest["temperatures"].items()}
+    needed = {node.name for node in tree.net_nodes}
+    normalisation = Normalisation(
+        manifest["normalisation"],
+        arrays.pop(f"{_NORMALISATION}/mean_db"),
+        arrays.pop(f"{_NORMALISATION}/std_db"),
+    )
+    variables = unflatten(arrays)
+    for what, names in (("nets", nets), ("temperatures", temperatures), ("weights", variables)):
+        if set(names) != needed:
+            raise BundleError(f"{what} stand for nodes {sorted(names)}, the tree needs {sorted(needed)}")
+    if any(not (np.isfinite(t) and t > 0) for t in temperatures.values()):
+        raise BundleError(f"temperatures must be finite and above 0, found {temperatures}")
+    return Bundle(
+        tree=tree,
+        features=from_json(manifest["features"]),
+        slices=SliceSpec(**manifest["slices"]),
+        normalisation=normalisation,
+        nets=nets,
+        variables=variables,
+        temperatures=temperatures,
+        route=Route(**manifest["route"]),
+        songs_seen=tuple(SeenSong(str(i), str(s), str(p)) for i, s, p in manifest["songs_seen"]),
+        metrics=manifest["metrics"],
+        about=manifest["about"],
+        name=str(manifest["name"]),
+        digest=digest,
+    )
+
+
+def _write_weights(arrays: Mapping[str, np.ndarray], path: Path) -> str:
+    from safetensors.numpy import save
+
+    data = save(dict(arrays))
+    _write_durably(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_weights(path: Path, manifest: dict[str, Any], verify: bool) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}; the bundle is incomplete") from None
+    if verify and hashlib.sha256(data).hexdigest() != manifest.get("weights_sha256"):
+        raise BundleError(f"{path} does not have the sha256 that {MANIFEST} states; the bundle is damaged, fetch it again")
+    try:
+        arrays = load(data)
+    except SafetensorError as error:
+        raise BundleError(f"{path} is not a safetensors file: {error}") from None
+    stated = manifest.get("arrays")
+    found = {name: list(array.shape) for name, array in arrays.items()}
+    if stated != found:
+        stated = stated if isinstance(stated, dict) else {}
+        differing = sorted(n for n in {*stated, *found} if stated.get(n) != found.get(n))
+        raise BundleError(f"{path}: arrays differ from {MANIFEST} at {', '.join(differing[:5])} ({len(differing)} in all)")
+    return arrays
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(beside: Path, directory: Path) -> None:
+    """Renames ``beside`` to ``directory``; a bundle that stands there is moved away first and removed last."""
+    if not directory.exists():
+        os.replace(beside, directory)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".old", dir=directory.parent))
+    os.replace(directory, old)
+    try:
+        os.replace(beside, directory)
+    except OSError:
+        os.replace(old, directory)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

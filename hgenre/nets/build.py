@@ -1,0 +1,59 @@
+"""Nets as a pair of pure functions: ``init`` makes variables, ``apply`` turns slices into logits.
+
+Variables are ``{"params": ..., "batch_stats": ...}``, nested dicts of arrays. Nothing outside this room sees flax.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hgenre.nets.deep_cnn import DeepCNN
+from hgenre.nets.short_chunk import ShortChunk
+from hgenre.nets.spec import NetSpec
+
+Array = Any
+Variables = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net for one node.
+
+    Attributes:
+        init: (key, n_mels, n_frames) -> variables.
+        apply: (variables, x (slice, mel, frame)) -> logits (slice, child); running statistics, no dropout.
+        train_apply: (variables, x, key) -> (logits, new batch_stats); batch statistics and dropout.
+    """
+
+    init: Callable[[Array, int, int], Variables]
+    apply: Callable[[Variables, Array], Array]
+    train_apply: Callable[[Variables, Array, Array], tuple[Array, Any]]
+
+
+def build_net(spec: NetSpec, n_children: int) -> Net:
+    """The net of a spec with one output a child."""
+    module = _module(spec, n_children)
+
+    def init(key: Array, n_mels: int, n_frames: int) -> Variables:
+        return dict(jax.jit(lambda k: module.init(k, jnp.zeros((1, n_mels, n_frames)), train=False))(key))
+
+    def apply(variables: Variables, x: Array) -> Array:
+        return module.apply(variables, x, train=False)
+
+    def train_apply(variables: Variables, x: Array, key: Array) -> tuple[Array, Any]:
+        logits, updates = module.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
+        return logits, updates["batch_stats"]
+
+    return Net(init, apply, train_apply)
+
+
+def _module(spec: NetSpec, n_children: int) -> nn.Module:
+    match spec.kind:
+        case "short_chunk":
+            return ShortChunk(n_children, spec.widths, spec.dropout)
+        case "deep_cnn":
+            return DeepCNN(n_children, spec.widths, spec.dense_widths, spec.dropout)

@@ -1,0 +1,243 @@
+"""A run's configuration: frozen dataclasses, read from TOML through one border that reports every mistake at once."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from hgenre.errors import ConfigError
+from hgenre.features.spec import MelScale
+from hgenre.nets.spec import NetSpec
+
+_STRICT: dict[str, str] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which songs, and how they are split.
+
+    Attributes:
+        manifest: CSV in the contract's columns; relative to the configuration file; ``$NAME`` is expanded.
+        protocol: ``artist`` keeps artists (and duplicates) on one side, ``song`` keeps songs (and duplicates) on one
+            side, ``listed`` takes the manifest's own split column.
+        test_share: share of songs set aside for the result.
+        validation_share: share of the remaining songs for early stopping, temperatures and grouping.
+        use_splits: only songs whose split column holds one of these; empty takes all.
+        seed: of the split.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    manifest: str = ""
+    protocol: Literal["song", "artist", "listed"] = "artist"
+    test_share: float = 0.2
+    validation_share: float = 0.15
+    use_splits: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Log-mel features and slices; see ``LogMelSpec``. Ready-made arrays bring their own spec and take only slices."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    sample_rate_hz: int = 16000
+    n_fft: int = 1024
+    hop_length: int = 512
+    n_mels: int = 96
+    fmin_hz: float = 0.0
+    fmax_hz: float = 8000.0
+    mel_scale: MelScale = "slaney"
+    slice_s: float = 3.0
+    step_s: float = 3.0
+    normalise: Literal["training", "song"] = "training"
+
+
+@dataclass(frozen=True)
+class TreeConfig:
+    """The groups, or how to find them.
+
+    Attributes:
+        groups: nested tables and lists of genres; None derives groups from the flat net's held-out confusions.
+        n_groups: with derived groups: how many; None lets the confusions choose.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    groups: dict[str, Any] | list[Any] | None = None
+    n_groups: int | None = None
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW with a warm-up and a cosine down to zero; the epoch with the best validation song log-loss is kept.
+
+    Attributes:
+        slices_per_song: random crops a song and epoch (an epoch of a node counts its own songs).
+        min_steps: a node with few songs has at least so many steps an epoch.
+        patience: epochs without improvement before training stops.
+        balance: 0 draws songs alike; 1 draws genres alike.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    epochs: int = 40
+    batch_size: int = 64
+    slices_per_song: int = 2
+    min_steps: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.05
+    patience: int = 12
+    balance: float = 1.0
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What training does to a slice, beside cutting it at a random time; 0 switches a kind off.
+
+    Attributes:
+        gain_db: level error, uniform in +-.
+        tilt_db: spectral tilt from lowest to highest band, uniform in +-.
+        n_freq_masks, freq_mask_mels, n_time_masks, time_mask_frames: SpecAugment (Park et al. 2019): masks up to so wide.
+        mixup_alpha: Beta(alpha, alpha) mixing weights (Zhang et al. 2018).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    gain_db: float = 3.0
+    tilt_db: float = 6.0
+    n_freq_masks: int = 2
+    freq_mask_mels: int = 12
+    n_time_masks: int = 2
+    time_mask_frames: int = 10
+    mixup_alpha: float = 0.3
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run. ``net`` serves root and flat net; ``specialist_net`` the other nodes (``net`` when None)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    name: str
+    data: DataConfig = field(default_factory=DataConfig)
+    seeds: tuple[int, ...] = (0,)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    net: NetSpec = field(default_factory=NetSpec)
+    specialist_net: NetSpec | None = None
+    tree: TreeConfig = field(default_factory=TreeConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    licence: str = ""
+    data_statement: str = ""
+
+
+def read_config(path: str | Path) -> RunConfig:
+    """The configuration in a TOML file.
+
+    Raises:
+        ConfigError: naming every mistake with its dotted path: unknown keys, wrong types, values out of range.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), [("file", f"cannot be read: {error.strerror}")]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [("file", f"is not TOML: {error}")]) from None
+    config = config_from_dict(values, source=str(path))
+    return _with_manifest(config, _resolve(config.data.manifest, path.parent, str(path)))
+
+
+def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -> RunConfig:
+    """A configuration from plain values; the border where types are checked. Raises ConfigError."""
+    from pydantic import TypeAdapter, ValidationError
+
+    problems: list[tuple[str, str]] = []
+    try:
+        config = TypeAdapter(RunConfig).validate_python(dict(values))
+    except ValidationError as error:
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"] if not _is_union_branch(part))
+            problems.append((where or "configuration", f"{item['msg']}, found {item.get('input')!r}"[:300]))
+        raise ConfigError(source, list(dict.fromkeys(problems))) from None
+    problems = _out_of_range(config)
+    if problems:
+        raise ConfigError(source, problems)
+    return config
+
+
+def config_to_dict(config: RunConfig) -> dict[str, Any]:
+    """The whole configuration, defaults resolved, as plain JSON values."""
+    return asdict(config)
+
+
+def _is_union_branch(part: int | str) -> bool:
+    return isinstance(part, str) and bool(re.match(r"(dict|list|tuple|NetSpec)(\[|$)", part))
+
+
+def _resolve(manifest: str, folder: Path, source: str) -> str:
+    if not manifest:
+        return ""
+    expanded = os.path.expandvars(manifest)
+    unset = re.findall(r"\$\{?(\w+)", expanded)
+    if unset:
+        problem = f"names the variable {unset[0]}, which is not set; set it to the folder with the data"
+        raise ConfigError(source, [("data.manifest", problem)])
+    return str(folder / Path(expanded).expanduser())
+
+
+def _with_manifest(config: RunConfig, manifest: str) -> RunConfig:
+    from dataclasses import replace
+
+    return replace(config, data=replace(config.data, manifest=manifest))
+
+
+def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
+    data, features, optimiser, augment = config.data, config.features, config.optimiser, config.augment
+    nets = [("net", config.net)] + ([("specialist_net", config.specialist_net)] if config.specialist_net else [])
+    rules: list[tuple[str, Any, bool, str]] = [
+        ("name", config.name, bool(re.fullmatch(r"[\w.-]+", config.name)), "letters, digits, dot, dash, underscore"),
+        ("seeds", config.seeds, len(set(config.seeds)) == len(config.seeds) > 0, "at least one seed, none twice"),
+        ("data.test_share", data.test_share, 0 <= data.test_share < 1, "a share in [0, 1)"),
+        ("data.validation_share", data.validation_share, 0 < data.validation_share < 1, "a share in (0, 1)"),
+        ("features.slice_s", features.slice_s, features.slice_s > 0, "seconds above 0"),
+        ("features.step_s", features.step_s, features.step_s > 0, "seconds above 0"),
+        ("features.n_fft", features.n_fft, features.n_fft >= features.hop_length >= 1, "n_fft >= hop_length >= 1"),
+        ("features.n_mels", features.n_mels, features.n_mels >= 1, "at least 1"),
+        (
+            "features.fmax_hz",
+            features.fmax_hz,
+            0 <= features.fmin_hz < features.fmax_hz <= features.sample_rate_hz / 2,
+            "0 <= fmin_hz < fmax_hz <= sample_rate_hz / 2",
+        ),
+        ("optimiser.epochs", optimiser.epochs, optimiser.epochs >= 1, "at least 1"),
+        ("optimiser.batch_size", optimiser.batch_size, optimiser.batch_size >= 2, "at least 2"),
+        ("optimiser.slices_per_song", optimiser.slices_per_song, optimiser.slices_per_song >= 1, "at least 1"),
+        ("optimiser.min_steps", optimiser.min_steps, optimiser.min_steps >= 1, "at least 1"),
+        ("optimiser.learning_rate", optimiser.learning_rate, optimiser.learning_rate > 0, "above 0"),
+        ("optimiser.weight_decay", optimiser.weight_decay, optimiser.weight_decay >= 0, "0 or more"),
+        ("optimiser.label_smoothing", optimiser.label_smoothing, 0 <= optimiser.label_smoothing < 1, "in [0, 1)"),
+        ("optimiser.patience", optimiser.patience, optimiser.patience >= 1, "at least 1"),
+        ("optimiser.balance", optimiser.balance, 0 <= optimiser.balance <= 1, "in [0, 1]"),
+        ("tree.n_groups", config.tree.n_groups, (config.tree.n_groups or 2) >= 2, "at least 2"),
+        *(
+            (f"augment.{name}", value, value >= 0, "0 or more")
+            for name, value in asdict(augment).items()
+        ),
+        *((f"{name}.dropout", net.dropout, 0 <= net.dropout < 1, "in [0, 1)") for name, net in nets),
+        *(
+            (f"{name}.widths", net.widths, len(net.widths) >= 1 and min(net.widths) >= 1, "widths of at least 1")
+            for name, net in nets
+        ),
+        *((f"{name}.dense_widths", net.dense_widths, min(net.dense_widths) >= 1, "at least 1") for name, net in nets),
+    ]  # fmt: skip
+    problems = [(where, f"found {found!r}, needed {needed}") for where, found, fine, needed in rules if not fine]
+    if config.tree.groups is not None and config.tree.n_groups is not None:
+        problems.append(("tree.n_groups", "is for derived groups, but tree.groups gives the groups; keep one of them"))
+    return problems

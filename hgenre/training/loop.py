@@ -1,0 +1,251 @@
+"""The loop that trains the net of one node."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from hgenre.errors import FeatureError
+from hgenre.features import level_free, voiced
+from hgenre.features.spec import FeatureSpec
+from hgenre.nets.build import Net, Variables
+from hgenre.training.augment import mixup, perturb_spectrum, spec_augment
+from hgenre.training.config import AugmentConfig, OptimiserConfig
+from hgenre.training.songs import LearningSongs, Standard, random_batches, spread_slices
+
+Array = Any
+
+VALIDATION_SLICES_PER_SONG = 5
+EVALUATION_SLICES = 256
+
+
+class TrainState(NamedTuple):
+    """What one step turns into the next."""
+
+    params: Any
+    batch_stats: Any
+    optimiser: Any
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of a net's history; ``accuracy`` and ``validation_loss`` are over validation songs."""
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainedNet:
+    """The variables of the best epoch, and how training got there."""
+
+    variables: Variables
+    history: tuple[Epoch, ...]
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class NodeTask:
+    """What one net has to tell apart: child of each genre (genre,), -1 for genres that are not under the node."""
+
+    name: str
+    n_children: int
+    child_of_genre: np.ndarray
+
+    def of(self, songs: LearningSongs) -> LearningSongs:
+        """The songs whose genre is under this node."""
+        return songs.where(self.child_of_genre[songs.genre_idx] >= 0)
+
+
+def train_net(
+    net: Net,
+    task: NodeTask,
+    train: LearningSongs,
+    validation: LearningSongs,
+    standard: Standard,
+    optimiser: OptimiserConfig,
+    augment: AugmentConfig,
+    *,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> TrainedNet:
+    """Trains one net on the songs under its node and keeps the epoch with the best validation song log-loss.
+
+    Weights, draws and augmentation follow from ``seed``. The batch is spread over all local devices; batch statistics
+    are those of the whole batch.
+
+    Raises:
+        FeatureError: no training or no validation song stands under the node.
+    """
+    train, validation = task.of(train), task.of(validation)
+    if not len(train) or not len(validation):
+        raise FeatureError(
+            f"node {task.name!r} has {len(train)} training and {len(validation)} validation songs, needed at least one "
+            "of each; give the split more songs or merge the group"
+        )
+    n_batches = max(optimiser.min_steps, math.ceil(optimiser.slices_per_song * len(train) / optimiser.batch_size))
+    n_steps = n_batches * optimiser.epochs
+    transform = build_optimiser(optimiser, n_steps)
+    root_key = jax.random.key(seed)
+    init_key, step_key = jax.random.split(root_key)
+    random = np.random.default_rng(seed)
+
+    slice_sharding, replicated = shardings(optimiser.batch_size)
+    variables = net.init(init_key, train.features.n_mels, train.slices.n_frames)
+    state = TrainState(variables["params"], variables["batch_stats"], transform.init(variables["params"]))
+    state = jax.device_put(state, replicated)
+    step = build_step(net, train.features, task.n_children, transform, optimiser, augment)
+    logits_of = build_logits(net, train.features)
+
+    history: list[Epoch] = []
+    best: tuple[float, int, Variables] | None = None
+    for epoch in range(1, optimiser.epochs + 1):
+        started = time.perf_counter()
+        losses = []
+        batches = random_batches(
+            train,
+            standard,
+            task.child_of_genre,
+            n_batches=n_batches,
+            batch_size=optimiser.batch_size,
+            balance=optimiser.balance,
+            random=random,
+        )
+        for i, batch in enumerate(batches):
+            key = jax.random.fold_in(step_key, (epoch - 1) * n_batches + i)
+            arrays = jax.device_put((batch.slices, batch.mean_db, batch.std_db, batch.child_idx), slice_sharding)
+            state, loss = step(state, *arrays, key)
+            losses.append(loss)
+        current = {"params": state.params, "batch_stats": state.batch_stats}
+        validation_loss, accuracy = validate(logits_of, current, task, validation, standard)
+        history.append(
+            Epoch(epoch, float(np.mean(jax.device_get(losses))), validation_loss, accuracy, time.perf_counter() - started)
+        )
+        on_epoch(history[-1])
+        if best is None or validation_loss < best[0]:
+            best = (validation_loss, epoch, jax.device_get(current))
+        if epoch - best[1] >= optimiser.patience:
+            break
+    assert best is not None
+    return TrainedNet(best[2], tuple(history), best[1])
+
+
+def build_optimiser(config: OptimiserConfig, n_steps: int) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019) after a warm-up over 5 % of the steps and a cosine to zero; kernels decay."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(1, n_steps // 20), max(2, n_steps))
+    return optax.adamw(
+        schedule, weight_decay=config.weight_decay, mask=partial(jax.tree.map, lambda parameter: parameter.ndim > 1)
+    )
+
+
+def build_step(
+    net: Net,
+    features: FeatureSpec,
+    n_children: int,
+    transform: optax.GradientTransformation,
+    optimiser: OptimiserConfig,
+    augment: AugmentConfig,
+) -> Callable[..., tuple[TrainState, Array]]:
+    """The compiled update: (state, slices, mean_db, std_db, child_idx, key) -> (state, loss). Silent slices weigh 0."""
+
+    def step(
+        state: TrainState, slices: Array, mean_db: Array, std_db: Array, child_idx: Array, key: Array
+    ) -> tuple[TrainState, Array]:
+        spectrum_key, mask_key, mix_key, dropout_key = jax.random.split(key, 4)
+        weight = voiced(slices, features, jnp).astype(jnp.float32)
+        x = perturb_spectrum(level_free(slices, features, jnp), spectrum_key, augment)
+        x = spec_augment((x - mean_db[:, :, None]) / std_db[:, :, None], mask_key, augment)
+        targets = optax.smooth_labels(jax.nn.one_hot(child_idx, n_children), optimiser.label_smoothing)
+        x, targets = mixup(x, targets, mix_key, augment)
+
+        def loss_of(params: Any) -> tuple[Array, Any]:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            logits, batch_stats = net.train_apply(variables, x, dropout_key)
+            losses = optax.softmax_cross_entropy(logits, targets)
+            return jnp.sum(losses * weight) / jnp.maximum(weight.sum(), 1), batch_stats
+
+        (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, optimiser_state = transform.update(gradient, state.optimiser, state.params)
+        return TrainState(optax.apply_updates(state.params, updates), batch_stats, optimiser_state), loss
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def build_logits(net: Net, features: FeatureSpec) -> Callable[..., Array]:
+    """The compiled (variables, slices (slice, mel, frame) dB, mean_db, std_db) -> logits (slice, child)."""
+
+    def logits(variables: Variables, slices: Array, mean_db: Array, std_db: Array) -> Array:
+        x = (level_free(slices, features, jnp) - mean_db[:, :, None]) / std_db[:, :, None]
+        return net.apply(variables, x)
+
+    return jax.jit(logits)
+
+
+def validate(
+    logits_of: Callable[..., Array], variables: Variables, task: NodeTask, songs: LearningSongs, standard: Standard
+) -> tuple[float, float]:
+    """(mean log-loss, accuracy) over songs of the mean probability of a few slices each."""
+    logits, song_idx = slice_logits(logits_of, variables, songs, standard, VALIDATION_SLICES_PER_SONG)
+    p = np.asarray(jax.nn.softmax(logits, axis=-1), np.float64)
+    total = np.zeros((len(songs), task.n_children))
+    np.add.at(total, song_idx, p)
+    heard = total.sum(axis=1) > 0
+    mean_p = total[heard] / total[heard].sum(axis=1, keepdims=True)
+    child_idx = task.child_of_genre[songs.genre_idx[heard]]
+    true_p = mean_p[np.arange(len(mean_p)), child_idx]
+    return float(-np.log(np.maximum(true_p, 1e-12)).mean()), float((mean_p.argmax(axis=1) == child_idx).mean())
+
+
+def slice_logits(
+    logits_of: Callable[..., Array],
+    variables: Variables,
+    songs: LearningSongs,
+    standard: Standard,
+    n_slices_per_song: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (slice, child) of voiced slices of songs, in chunks of one size, and the song (slice,) each came from."""
+    held: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    logits, song_idx = [], []
+
+    def flush() -> None:
+        rows = [np.concatenate(column) for column in zip(*held, strict=True)]
+        held.clear()
+        for start in range(0, len(rows[0]), EVALUATION_SLICES):
+            chunk = [column[start : start + EVALUATION_SLICES] for column in rows[:3]]
+            n_rows = len(chunk[0])
+            padded = [np.concatenate([c, np.repeat(c[-1:], EVALUATION_SLICES - n_rows, axis=0)]) for c in chunk]
+            logits.append(np.asarray(logits_of(variables, *padded))[:n_rows])
+        song_idx.append(rows[3])
+
+    for i in range(len(songs)):
+        slices = spread_slices(songs, i, n_slices_per_song)
+        slices = slices[voiced(slices, songs.features)].astype(np.float32)
+        mean_db, std_db = standard(songs, i)
+        n = len(slices)
+        held.append((slices, np.tile(mean_db, (n, 1)), np.tile(std_db, (n, 1)), np.full(n, i)))
+        if sum(len(rows[0]) for rows in held) >= EVALUATION_SLICES:
+            flush()
+    if held and sum(len(rows[0]) for rows in held):
+        flush()
+    if not logits:
+        raise FeatureError(f"all {len(songs)} songs are silent; nothing to judge")
+    return np.concatenate(logits), np.concatenate(song_idx)
+
+
+def shardings(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
+    """(one that spreads the leading axis over as many local devices as divide the batch, one that copies)."""
+    devices = jax.local_devices()
+    n_devices = next(n for n in range(len(devices), 0, -1) if batch_size % n == 0)
+    mesh = Mesh(np.array(devices[:n_devices]), ("slice",))
+    return NamedSharding(mesh, PartitionSpec("slice")), NamedSharding(mesh, PartitionSpec())
