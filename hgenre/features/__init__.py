@@ -1,0 +1,48 @@
+"""Pure array functions from waveforms to normalised slices; needs numpy only."""
+
+from hgenre.features.log_mel import log_mel, log_mel_stream, mel_filters
+from hgenre.features.normalise import Normalisation, fit_normalisation, level_free, normalise
+from hgenre.features.slices import (
+    cut_slices,
+    cut_stream,
+    repeat_to_slice,
+    silence_level_db,
+    slice_level_db,
+    slice_starts,
+    voiced,
+)
+from hgenre.features.spec import (
+    ArraySpec,
+    FeatureSpec,
+    LogMelSpec,
+    MelScale,
+    SliceSpec,
+    digest,
+    from_json,
+    to_json,
+)
+
+__all__ = [
+    "ArraySpec",
+    "FeatureSpec",
+    "LogMelSpec",
+    "MelScale",
+    "Normalisation",
+    "SliceSpec",
+    "cut_slices",
+    "cut_stream",
+    "digest",
+    "fit_normalisation",
+    "from_json",
+    "level_free",
+    "log_mel",
+    "log_mel_stream",
+    "mel_filters",
+    "normalise",
+    "repeat_to_slice",
+    "silence_level_db",
+    "slice_level_db",
+    "slice_starts",
+    "to_json",
+    "voiced",
+]

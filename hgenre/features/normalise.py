@@ -1,0 +1,125 @@
+"""Loudness taken out of slices, then each mel band brought to mean 0 and standard deviation 1."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+from hgenre.errors import FeatureError
+from hgenre.features.slices import slice_level_db, voiced
+from hgenre.features.spec import ArraySpec, FeatureSpec
+
+LEVEL_FREE_FLOOR_DB = -60.0
+"""Smallest value kept in a level-free slice, in dB re the slice's mean mel power.
+
+A gain moves every value of a spectrogram except those that stand on the -100 dB floor of the logarithm. Above -60 dB
+nothing stands there as long as the slice's level is above -40 dB, so the same music at another gain has the same
+features; 0.4 % of the values of real clips are below it.
+"""
+
+_SMALLEST_STD = 0.05
+"""Smallest standard deviation of a band, as a share of the root mean square over bands: an empty band stays quiet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """How level-free slices are standardised; travels in the bundle.
+
+    ``kind`` "training": ``mean_db`` and ``std_db`` (mel,) float32 are those of the training songs. Each slice's
+    features then depend on that slice alone.
+    ``kind`` "song": a song's slices are standardised by their own mean and deviation first; nothing comes from
+    training, so ``mean_db`` is 0 and ``std_db`` is 1.
+    Both are in dB, or in stored units for imported arrays whose ``db_per_unit`` is unknown.
+
+    Raises:
+        FeatureError: the arrays differ in shape, hold something that is not finite, or a deviation is not above 0.
+    """
+
+    kind: Literal["training", "song"]
+    mean_db: np.ndarray
+    std_db: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("training", "song"):
+            raise FeatureError(f"normalisation of kind {self.kind!r}; known kinds are training and song")
+        if self.mean_db.ndim != 1 or self.mean_db.shape != self.std_db.shape:
+            raise FeatureError(
+                f"normalisation needs mean_db and std_db of one shape (mel,), found {self.mean_db.shape} and "
+                f"{self.std_db.shape}"
+            )
+        if not (np.isfinite(self.mean_db).all() and np.isfinite(self.std_db).all() and (self.std_db > 0).all()):
+            raise FeatureError("normalisation needs finite means and finite deviations above 0; fit it again")
+
+    @classmethod
+    def per_song(cls, n_mels: int) -> "Normalisation":
+        """Normalisation of kind "song" for ``n_mels`` bands."""
+        return cls("song", np.zeros(n_mels, np.float32), np.ones(n_mels, np.float32))
+
+
+def level_free(slices: Any, spec: FeatureSpec, xp: ModuleType = np) -> Any:
+    """Slices without their loudness: (slice, mel, frame) -> the same shape, dB re each slice's mean mel power.
+
+    Values are ``LEVEL_FREE_FLOOR_DB`` or more, and a constant slice becomes zeros. Imported arrays are brought to dB
+    by ``db_per_unit`` first; where that is unknown, the slice's mean is subtracted and nothing is clamped.
+    ``xp`` is the array module, numpy or jax.numpy, so that a compiled program runs these very lines.
+    """
+    if isinstance(spec, ArraySpec):
+        if spec.db_per_unit is None:
+            return slices - xp.mean(slices, axis=(-2, -1), keepdims=True)
+        slices = slices * np.float32(spec.db_per_unit)
+    return xp.maximum(slices - slice_level_db(slices, xp)[:, None, None], np.float32(LEVEL_FREE_FLOOR_DB))
+
+
+def fit_normalisation(songs: Iterable[np.ndarray], spec: FeatureSpec) -> Normalisation:
+    """Mean and deviation of each mel band over the voiced slices of training songs.
+
+    Args:
+        songs: one array (slice, mel, frame) a song, or a part of a song; read once, one held at a time.
+
+    Raises:
+        FeatureError: no slice is voiced.
+    """
+    n_values = 0
+    total = np.zeros(spec.n_mels)
+    total_squares = np.zeros(spec.n_mels)
+    for slices in songs:
+        kept = level_free(slices[voiced(slices, spec)], spec)
+        n_values += kept.shape[0] * kept.shape[2]
+        total += kept.sum(axis=(0, 2), dtype=np.float64)
+        total_squares += np.square(kept).sum(axis=(0, 2), dtype=np.float64)
+    if not n_values:
+        raise FeatureError(
+            "normalisation needs a slice that is not silent, found none in the training songs"
+        )
+    mean = total / n_values
+    std = _floored_std(np.maximum(total_squares / n_values - mean**2, 0), np)
+    return Normalisation("training", mean.astype(np.float32), std.astype(np.float32))
+
+
+def normalise(slices: Any, normalisation: Normalisation, spec: FeatureSpec, xp: ModuleType = np) -> Any:
+    """What the nets see: (slice, mel, frame) in dB -> (slice, mel, frame) float32, level-free and standardised.
+
+    For kind "song" the slices must be all those of one song. Silent slices give finite values.
+    ``xp`` is the array module, numpy or jax.numpy.
+    """
+    x = level_free(xp.asarray(slices, dtype=np.float32), spec, xp)
+    if normalisation.kind == "song":
+        x = _standardise_song(x, voiced(slices, spec, xp), xp)
+    return (x - normalisation.mean_db[None, :, None]) / normalisation.std_db[None, :, None]
+
+
+def _standardise_song(x: Any, is_voiced: Any, xp: ModuleType) -> Any:
+    """Level-free slices of one song by the mean and deviation of its voiced slices, (slice, mel, frame) both ways."""
+    weight = is_voiced[:, None, None].astype(np.float32)
+    n_values = xp.maximum(weight.sum(), 1) * x.shape[-1]
+    mean = (x * weight).sum(axis=(0, 2), keepdims=True) / n_values
+    variance = (xp.square(x - mean) * weight).sum(axis=(0, 2), keepdims=True) / n_values
+    return (x - mean) / _floored_std(variance, xp)
+
+
+def _floored_std(variance: Any, xp: ModuleType) -> Any:
+    """Deviations of the bands, none below a share of their root mean square; 1 where no band varies at all."""
+    overall = xp.sqrt(xp.mean(variance))
+    return xp.where(overall > 0, xp.maximum(xp.sqrt(variance), _SMALLEST_STD * overall), 1.0)
