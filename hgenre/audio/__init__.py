@@ -1,0 +1,5 @@
+"""One door for sound: audio files in, mono float32 waveforms at the model's rate out."""
+
+from hgenre.audio.stream import AudioFacts, AudioStream, open_audio, read_audio
+
+__all__ = ["AudioFacts", "AudioStream", "open_audio", "read_audio"]

@@ -1,0 +1,88 @@
+"""libsndfile through soundfile: WAV, AU, AIFF, CAF, FLAC, Ogg Vorbis and Opus, MP3."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from hgenre.audio.decoding import DecoderRefusal, Decoding, to_mono
+
+# Samples a read: large enough that calls cost nothing, small enough for a thousand channels.
+CHUNK_SAMPLES = 16_384
+
+
+class _ForwardOnly(soundfile.SoundFile):
+    """A SoundFile that never seeks.
+
+    soundfile seeks to where it already is after every read; in MP3 that drops the bit reservoir, which changes samples
+    and makes libmpg123 complain on stderr.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def open_soundfile(file: BinaryIO) -> Decoding:
+    """The file as libsndfile decodes it; raises DecoderRefusal."""
+    file.seek(0)
+    try:
+        sound = _ForwardOnly(file)
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise DecoderRefusal(_plain(error)) from None
+    if sound.format == "RAW":
+        sound.close()
+        raise DecoderRefusal("no header, only a file name that suggests raw samples")
+    faults: list[str] = []
+    return Decoding(
+        decoder="soundfile",
+        codec=f"{sound.format}/{sound.subtype}".lower(),
+        sample_rate_hz=sound.samplerate,
+        n_channels=sound.channels,
+        chunks=_chunks(sound, file, faults),
+        close=sound.close,
+        # The end page's position: tells of pages lost in the middle, over which libsndfile passes in silence.
+        n_stated_samples=sound.frames if sound.format == "OGG" else None,
+        faults=faults,
+    )
+
+
+def _chunks(sound: soundfile.SoundFile, file: BinaryIO, faults: list[str]) -> Iterator[np.ndarray]:
+    interleaved = np.empty((CHUNK_SAMPLES, sound.channels), np.float32)
+    n_samples = 0
+    while True:
+        try:
+            n_read = len(sound.read(out=interleaved))
+        except soundfile.LibsndfileError as error:
+            faults.append(f"damaged {n_samples / sound.samplerate:.2f} s in (libsndfile: {_plain(error)})")
+            yield from _beyond_damage(sound.samplerate, file, n_samples, faults)
+            return
+        if n_read == 0:
+            return
+        yield to_mono(interleaved[:n_read].T)
+        n_samples += n_read
+
+
+def _beyond_damage(sample_rate_hz: int, file: BinaryIO, n_samples: int, faults: list[str]) -> Iterator[np.ndarray]:
+    """What PyAV makes of the samples from ``n_samples`` on: ffmpeg finds its way back where libsndfile gives up."""
+    try:
+        from hgenre.audio.pyav_decoder import open_pyav
+
+        rest = open_pyav(file)
+    except (ImportError, DecoderRefusal):
+        return
+    with closing(rest):
+        if rest.sample_rate_hz != sample_rate_hz:
+            return
+        n_skip = n_samples
+        for chunk in rest.chunks:
+            if len(chunk) > n_skip:
+                yield chunk[n_skip:]
+            n_skip = max(0, n_skip - len(chunk))
+        faults.extend(rest.faults)
+
+
+def _plain(error: Exception) -> str:
+    sentence: str = getattr(error, "error_string", str(error))
+    return sentence.removeprefix("Error : ").rstrip(".").lower()
