@@ -1,7 +1,14 @@
 """Pure array functions from waveforms to normalised slices; needs numpy only."""
 
 from hgenre.features.log_mel import log_mel, log_mel_stream, mel_filters
-from hgenre.features.normalise import Normalisation, fit_normalisation, level_free, normalise
+from hgenre.features.normalise import (
+    Normalisation,
+    fit_normalisation,
+    level_free,
+    song_statistics,
+    standardise,
+    statistics_for,
+)
 from hgenre.features.slices import (
     cut_slices,
     cut_stream,
@@ -38,11 +45,13 @@ __all__ = [
     "log_mel",
     "log_mel_stream",
     "mel_filters",
-    "normalise",
     "repeat_to_slice",
     "silence_level_db",
     "slice_level_db",
     "slice_starts",
+    "song_statistics",
+    "standardise",
+    "statistics_for",
     "to_json",
     "voiced",
 ]

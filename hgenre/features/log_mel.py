@@ -46,8 +46,8 @@ def hann_window(n_fft: int) -> np.ndarray:
 def log_mel(waveform: np.ndarray, spec: LogMelSpec) -> np.ndarray:
     """Log-mel frames of a mono waveform in dB re full scale 1.0: (sample,) float32 -> (mel, frame) float32.
 
-    Frames are ``1 + (sample - n_fft) // hop_length``, none when the waveform is shorter than ``n_fft``. Values are
-    -100 dB or more. The transform runs in float64, as librosa's does: in float32 its rounding noise would
+    Frames are ``1 + (sample - n_fft) // hop_length``, none when the waveform is shorter than ``n_fft``. Values start
+    at -100 dB. The transform runs in float64, as librosa's does: in float32 its rounding noise would
     show, a tenth of a dB in quiet bands beside loud ones, and numpy's float32 transform is no faster.
 
     Raises:

@@ -29,7 +29,7 @@ class Normalisation:
 
     ``kind`` "training": ``mean_db`` and ``std_db`` (mel,) float32 are those of the training songs. Each slice's
     features then depend on that slice alone.
-    ``kind`` "song": a song's slices are standardised by their own mean and deviation first; nothing comes from
+    ``kind`` "song": a song's slices are standardised by ``song_statistics`` of their own; nothing comes from
     training, so ``mean_db`` is 0 and ``std_db`` is 1.
     Both are in dB, or in stored units for imported arrays whose ``db_per_unit`` is unknown.
 
@@ -61,14 +61,12 @@ class Normalisation:
 def level_free(slices: Any, spec: FeatureSpec, xp: ModuleType = np) -> Any:
     """Slices without their loudness: (slice, mel, frame) -> the same shape, dB re each slice's mean mel power.
 
-    Values are ``LEVEL_FREE_FLOOR_DB`` or more, and a constant slice becomes zeros. Imported arrays are brought to dB
-    by ``db_per_unit`` first; where that is unknown, the slice's mean is subtracted and nothing is clamped.
+    Values are ``LEVEL_FREE_FLOOR_DB`` or more, and a constant slice becomes zeros. Imported arrays whose
+    ``db_per_unit`` is unknown are no dB: the slice's mean is subtracted and nothing is clamped.
     ``xp`` is the array module, numpy or jax.numpy, so that a compiled program runs these very lines.
     """
-    if isinstance(spec, ArraySpec):
-        if spec.db_per_unit is None:
-            return slices - xp.mean(slices, axis=(-2, -1), keepdims=True)
-        slices = slices * np.float32(spec.db_per_unit)
+    if isinstance(spec, ArraySpec) and spec.db_per_unit is None:
+        return slices - xp.mean(slices, axis=(-2, -1), keepdims=True)
     return xp.maximum(slices - slice_level_db(slices, xp)[:, None, None], np.float32(LEVEL_FREE_FLOOR_DB))
 
 
@@ -90,36 +88,50 @@ def fit_normalisation(songs: Iterable[np.ndarray], spec: FeatureSpec) -> Normali
         total += kept.sum(axis=(0, 2), dtype=np.float64)
         total_squares += np.square(kept).sum(axis=(0, 2), dtype=np.float64)
     if not n_values:
-        raise FeatureError(
-            "normalisation needs a slice that is not silent, found none in the training songs"
-        )
+        raise FeatureError("normalisation needs a slice that is not silent, found none in the training songs")
     mean = total / n_values
-    std = _floored_std(np.maximum(total_squares / n_values - mean**2, 0), np)
+    std = _floored_std(np.maximum(total_squares / n_values - mean**2, 0))
     return Normalisation("training", mean.astype(np.float32), std.astype(np.float32))
 
 
-def normalise(slices: Any, normalisation: Normalisation, spec: FeatureSpec, xp: ModuleType = np) -> Any:
-    """What the nets see: (slice, mel, frame) in dB -> (slice, mel, frame) float32, level-free and standardised.
+def song_statistics(slices: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation (mel,) float32 of each band over the voiced slices of one song, made level-free.
 
-    For kind "song" the slices must be all those of one song. Silent slices give finite values.
-    ``xp`` is the array module, numpy or jax.numpy.
+    They take the place of the training songs' where the normalisation is of kind "song"; a compiled program is handed
+    one pair a slice. 0 and 1 where every slice is silent.
     """
-    x = level_free(xp.asarray(slices, dtype=np.float32), spec, xp)
+    kept = level_free(np.asarray(slices, np.float32)[voiced(slices, spec)], spec)
+    if not len(kept):
+        return np.zeros(spec.n_mels, np.float32), np.ones(spec.n_mels, np.float32)
+    mean = kept.mean(axis=(0, 2), dtype=np.float64)
+    std = _floored_std(kept.var(axis=(0, 2), dtype=np.float64))
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def statistics_for(
+    slices: np.ndarray, normalisation: Normalisation, spec: FeatureSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """(mean_db, std_db), both (mel,), that these slices of one song are standardised with.
+
+    For kind "song" the slices must be all those of the song.
+    """
     if normalisation.kind == "song":
-        x = _standardise_song(x, voiced(slices, spec, xp), xp)
-    return (x - normalisation.mean_db[None, :, None]) / normalisation.std_db[None, :, None]
+        return song_statistics(slices, spec)
+    return normalisation.mean_db, normalisation.std_db
 
 
-def _standardise_song(x: Any, is_voiced: Any, xp: ModuleType) -> Any:
-    """Level-free slices of one song by the mean and deviation of its voiced slices, (slice, mel, frame) both ways."""
-    weight = is_voiced[:, None, None].astype(np.float32)
-    n_values = xp.maximum(weight.sum(), 1) * x.shape[-1]
-    mean = (x * weight).sum(axis=(0, 2), keepdims=True) / n_values
-    variance = (xp.square(x - mean) * weight).sum(axis=(0, 2), keepdims=True) / n_values
-    return (x - mean) / _floored_std(variance, xp)
+def standardise(slices: Any, mean_db: Any, std_db: Any, spec: FeatureSpec, xp: ModuleType = np) -> Any:
+    """What the nets see: level-free slices, each band less its mean over its deviation; finite for silence too.
+
+    Args:
+        slices: (slice, mel, frame) float32.
+        mean_db, std_db: (slice, mel), a row a slice.
+        xp: the array module, numpy or jax.numpy, so that a compiled program runs these very lines.
+    """
+    return (level_free(slices, spec, xp) - mean_db[:, :, None]) / std_db[:, :, None]
 
 
-def _floored_std(variance: Any, xp: ModuleType) -> Any:
+def _floored_std(variance: np.ndarray) -> np.ndarray:
     """Deviations of the bands, none below a share of their root mean square; 1 where no band varies at all."""
-    overall = xp.sqrt(xp.mean(variance))
-    return xp.where(overall > 0, xp.maximum(xp.sqrt(variance), _SMALLEST_STD * overall), 1.0)
+    floor = _SMALLEST_STD * np.sqrt(variance.mean())
+    return np.maximum(np.sqrt(variance), floor) if floor > 0 else np.ones_like(variance)
