@@ -179,9 +179,10 @@ def test_a_killed_writer_leaves_whole_entries_only(tmp_path: Path) -> None:
         from hgenre.data.cache import open_cache
         from hgenre.features import LogMelSpec
         cache = open_cache(sys.argv[1], LogMelSpec(n_mels=8))
-        print("ready", flush=True)
         for i in range(10**6):
             cache.put(f"{i % 40:064x}", np.full((8, 50_000), i, np.float32))
+            if i == 0:
+                print("writing", flush=True)
     """
     for pause_s in (0.03, 0.11, 0.2):
         writer = subprocess.Popen(
@@ -189,7 +190,7 @@ def test_a_killed_writer_leaves_whole_entries_only(tmp_path: Path) -> None:
         )
         assert writer.stdout is not None
         with writer.stdout as stdout:
-            assert stdout.readline() == "ready\n"
+            assert stdout.readline() == "writing\n"
         time.sleep(pause_s)
         writer.send_signal(signal.SIGKILL)
         assert writer.wait() == -signal.SIGKILL
