@@ -29,10 +29,15 @@ def index(
     from hgenre.data.index import differences, measure
     from hgenre.data.layouts import list_songs
     from hgenre.data.manifest import check_writable, write_manifest
+    from hgenre.errors import ManifestError
 
     listing = list_songs(source, tracks_csv=tracks_csv)
     if out is None and listing.layout != "manifest":
         out = (source if source.is_dir() else source.parent) / "manifest.csv"
+        if out.exists():
+            raise ManifestError(
+                f"{out}: is there already and will not be replaced unasked; name the manifest with --out"
+            )
     if out is not None:
         check_writable(out)
     remarks: list[tuple[Song, str]] = []

@@ -7,6 +7,8 @@
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ FEATURES_NAME = "features.npy"
 SPEC_NAME = "spec.json"
 
 # What numpy raises for files that are damaged, pickled, too large to hold, or no archive where one is needed.
-NUMPY_READ_ERRORS = (OSError, ValueError, EOFError, KeyError, MemoryError, TypeError, zipfile.BadZipFile, zlib.error)
+_READ_ERRORS = (OSError, ValueError, EOFError, KeyError, MemoryError, TypeError, zipfile.BadZipFile, zlib.error)
 
 _ID_KEYS = ("ids", "track_ids", "song_ids")
 
@@ -92,6 +94,19 @@ def read_spec(path: Path) -> ArraySpec:
     return spec
 
 
+@contextmanager
+def open_archive(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """An open ``.npz`` archive of plain arrays; a FeatureError raised while it is open gets the path put in front."""
+    try:
+        # Opened here because numpy leaves the file open when it turns out not to be a zip archive.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            yield archive
+    except FeatureError as error:
+        raise FeatureError(f"{path}: {error}") from None
+    except _READ_ERRORS as error:
+        raise FeatureError(f"{path}: not a readable .npz archive of plain arrays: {error}") from None
+
+
 def find_ids(archive: np.lib.npyio.NpzFile, key: str | None) -> list[str]:
     """The ids in an open archive, under ``key`` or the first of ``ids``, ``track_ids``, ``song_ids``."""
     found = key or next((name for name in _ID_KEYS if name in archive.files), "ids")
@@ -115,17 +130,15 @@ def find_spectrograms(archive: np.lib.npyio.NpzFile, key: str | None) -> np.ndar
 def _open_file(path: Path, spec: ArraySpec) -> tuple[np.ndarray, dict[str, int] | None]:
     """The (song, mel, frame) array of a file and, for an archive, each id's row."""
     row_of = None
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                array = find_spectrograms(archive, None)
-                row_of = {song_id: row for row, song_id in enumerate(find_ids(archive, None))}
-        else:
+    if path.suffix == ".npz":
+        with open_archive(path) as archive:
+            array = find_spectrograms(archive, None)
+            row_of = {song_id: row for row, song_id in enumerate(find_ids(archive, None))}
+    else:
+        try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except NUMPY_READ_ERRORS as error:
-        raise FeatureError(f"{path}: not a readable array file ({error}); import the arrays again") from None
-    except FeatureError as error:
-        raise FeatureError(f"{path}: {error}") from None
+        except _READ_ERRORS as error:
+            raise FeatureError(f"{path}: not a readable array file ({error}); import the arrays again") from None
     if array.ndim != 3 or array.shape[1] != spec.n_mels or array.dtype.kind not in "uif":
         raise FeatureError(
             f"{path}: needed are numbers (song, {spec.n_mels} mel, frame), as {SPEC_NAME} beside it says, found "

@@ -13,10 +13,10 @@ import numpy as np
 
 from hgenre.data.arrays import (
     FEATURES_NAME,
-    NUMPY_READ_ERRORS,
     SPEC_NAME,
     find_ids,
     find_spectrograms,
+    open_archive,
     open_arrays,
 )
 from hgenre.data.known_faults import gtzan_original, is_gtzan
@@ -72,20 +72,14 @@ def import_arrays(
         ManifestError: the CSV is wrong.
     """
     npz_path = Path(npz_path)
-    try:
-        with np.load(npz_path, allow_pickle=False) as archive:
-            spectrograms = find_spectrograms(archive, key)
-            song_ids = find_ids(archive, ids_key)
-            if genres_key not in archive.files:
-                raise FeatureError(
-                    f"no genres under the key {genres_key!r}; keys are {', '.join(archive.files)}. "
-                    f"Name one (--genres-key)"
-                )
-            genres = [str(genre).strip() for genre in archive[genres_key].ravel()]
-    except FeatureError as error:
-        raise FeatureError(f"{npz_path}: {error}") from None
-    except NUMPY_READ_ERRORS as error:
-        raise FeatureError(f"{npz_path}: not a readable .npz archive of plain arrays: {error}") from None
+    with open_archive(npz_path) as archive:
+        spectrograms = find_spectrograms(archive, key)
+        song_ids = find_ids(archive, ids_key)
+        if genres_key not in archive.files:
+            raise FeatureError(
+                f"no genres under the key {genres_key!r}; keys are {', '.join(archive.files)}. Name one (--genres-key)"
+            )
+        genres = [str(genre).strip() for genre in archive[genres_key].ravel()]
     spec = ArraySpec(spectrograms.shape[1], frame_rate_hz, scale, db_per_unit)
     songs = _with_facts(_songs(npz_path, spectrograms, song_ids, genres), _read_facts(join) if join else {})
     return _write(Path(out_dir), spectrograms, songs, spec)

@@ -5,6 +5,7 @@ Three layouts are known: a folder a genre (GTZAN's), FMA's numbered folders with
 
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ AUDIO_EXTENSIONS = frozenset(
 # Folders that collections put around their genre folders: GTZAN's archive has genres/, its WAV edition
 # Data/genres_original/.
 _WRAPPERS = frozenset({"audio", "data", "genres", "genres_original"})
+
+_NUMBERED = re.compile(r"\d{3}")
 
 _SPLIT_NAMES = {"training": "train", "validation": "valid", "val": "valid", "dev": "valid", "testing": "test"}
 
@@ -131,6 +134,10 @@ def _relative(path: str, root: Path) -> str:
 
 
 def _find_tracks_csv(directory: Path) -> Path | None:
+    """FMA's table in or beside a folder of FMA's form, whose audio lies in folders of three digits."""
+    folders = (entry for pattern in ("*", "*/*") for entry in directory.glob(pattern))
+    if not any(_NUMBERED.fullmatch(folder.name) for folder in folders):
+        return None
     places = (directory, directory / "fma_metadata", directory.parent / "fma_metadata")
     return next((place / "tracks.csv" for place in places if (place / "tracks.csv").is_file()), None)
 

@@ -53,10 +53,7 @@ def split_songs(songs: Iterable[Song], *, protocol: Protocol, shares: Mapping[st
     Raises:
         ManifestError: the shares are wrong, or there are too few clusters to fill every split.
     """
-    problems = [f"{name} {share}" for name, share in shares.items() if not (math.isfinite(share) and share > 0)]
-    if problems or not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
-        given = ", ".join(f"{name} {share:g}" for name, share in shares.items()) or "none"
-        raise ManifestError(f"shares of the splits must be above 0 and add up to 1, found {given}")
+    _check_shares(shares)
     songs = tuple(songs)
     cluster_of = clusters(songs, by=protocol)
     sides = _deal(songs, cluster_of, np.array(list(shares.values())), seed)
@@ -90,7 +87,11 @@ def slice_random_split(
 
     Returns:
         Song id to one split name a slice. Numbers of slices follow the shares to within one slice.
+
+    Raises:
+        ManifestError: the shares are wrong.
     """
+    _check_shares(shares)
     song_ids = sorted(n_slices_per_song)
     counts = [n_slices_per_song[song_id] for song_id in song_ids]
     edges = np.round(np.cumsum(list(shares.values())) * sum(counts)).astype(int)
@@ -132,6 +133,12 @@ def read_id_lists(lists: Mapping[str, str | Path]) -> dict[str, str]:
             twice,
         )
     return split
+
+
+def _check_shares(shares: Mapping[str, float]) -> None:
+    if not all(share > 0 for share in shares.values()) or not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
+        given = ", ".join(f"{name} {share:g}" for name, share in shares.items()) or "none"
+        raise ManifestError(f"shares of the splits must be above 0 and add up to 1, found {given}")
 
 
 def _listed_id(line: str) -> str:
