@@ -98,6 +98,13 @@ def test_genre_folders_inside_a_wrapper_and_audio_without_a_genre(tmp_path: Path
     ]
 
 
+def test_a_genre_with_a_wrappers_name_is_a_genre_among_others(tmp_path: Path) -> None:
+    for path in ("audio/a.wav", "rock/b.wav"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).touch()
+    assert [song.genre for song in list_songs(tmp_path).manifest.songs] == ["audio", "rock"]
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     write_sound(tmp_path / "elsewhere" / "a.wav")
     (tmp_path / "music" / "rock").mkdir(parents=True)

@@ -74,13 +74,13 @@ def split_name(value: str) -> str:
 
 def _list_genre_folders(directory: Path) -> Listing:
     skipped: list[tuple[str, str]] = []
-    base = directory
-    while inner := [entry for entry in base.iterdir() if entry.name.lower() in _WRAPPERS and entry.is_dir()]:
-        base = inner[0]
-    paths = [(base / path).relative_to(directory).as_posix() for path in _audio_files(base, skipped)]
+    paths = list(_audio_files(directory, skipped))
     _need_audio(directory, paths, skipped)
-    depth = len(base.relative_to(directory).parts)
-    genres = [parts[depth] if len(parts := Path(path).parts) > depth + 1 else "" for path in paths]
+    parents = [Path(path).parent.parts for path in paths]
+    depth = 0
+    while all(len(parts) > depth and parts[depth].lower() in _WRAPPERS for parts in parents):
+        depth += 1
+    genres = [parts[depth] if len(parts) > depth else "" for parts in parents]
     songs = [Song(song_id, path, genre) for song_id, path, genre in zip(_song_ids(paths), paths, genres, strict=True)]
     return Listing("genre folders", Manifest(_with_known_duplicates(songs), directory), tuple(skipped))
 
