@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from os import SEEK_SET
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -14,6 +15,25 @@ MAX_RATE_HZ = 768_000
 
 class DecoderRefusal(Exception):
     """A decoder cannot open a file; the stream turns it into an error with the path."""
+
+
+class CallbackFile:
+    """The file as C decoders call back into it: they may read and seek, and never see an exception.
+
+    A hostile header sends them before the first byte or past 2**63; raised inside a callback, Python's refusal would be
+    printed on stderr and lost.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+        self.tell = file.tell
+        self._seek = file.seek
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 @dataclass(frozen=True)

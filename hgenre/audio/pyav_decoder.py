@@ -12,8 +12,9 @@ from typing import BinaryIO
 import av
 import av.container
 
-from hgenre.audio.decoding import DecoderRefusal, Decoding, to_mono
+from hgenre.audio.decoding import CallbackFile, DecoderRefusal, Decoding, to_mono
 from hgenre.audio.mpeg import find_first_frame
+from hgenre.audio.truncation import stated_samples
 
 SIGNED_FORMATS = ("aiff", "ape", "asf", "au", "caf", "flac", "matroska", "mov", "ogg", "tta", "w64", "wav", "wv")
 SYNC_WORD_FORMATS = ("aac", "mp3")
@@ -22,13 +23,15 @@ _OPTIONS = {"format_whitelist": ",".join(SIGNED_FORMATS + SYNC_WORD_FORMATS), "p
 
 def open_pyav(file: BinaryIO) -> Decoding:
     """The file's best audio stream as ffmpeg decodes it; raises DecoderRefusal."""
+    stated = stated_samples(file)
+    n_exact = stated.n_samples if stated and stated.n_tolerance == 0 else None
     file.seek(0)
     try:
-        container = av.open(file, "r", options=_OPTIONS, metadata_errors="replace")
+        container = av.open(CallbackFile(file), "r", options=_OPTIONS, metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise DecoderRefusal(_plain(error)) from None
     try:
-        return _decode(container, file)
+        return _decode(container, file, n_exact)
     except (av.FFmpegError, ValueError) as error:
         container.close()
         raise DecoderRefusal(_plain(error)) from None
@@ -37,7 +40,7 @@ def open_pyav(file: BinaryIO) -> Decoding:
         raise
 
 
-def _decode(container: av.container.InputContainer, file: BinaryIO) -> Decoding:
+def _decode(container: av.container.InputContainer, file: BinaryIO, n_exact: int | None) -> Decoding:
     form = container.format.name.split(",")[0]
     if form in SYNC_WORD_FORMATS:
         position = file.tell()
@@ -48,8 +51,10 @@ def _decode(container: av.container.InputContainer, file: BinaryIO) -> Decoding:
     if not isinstance(stream, av.AudioStream):
         found = ", ".join(sorted({other.type for other in container.streams})) or "no stream at all"
         raise DecoderRefusal(f"no audio stream in the {form} file, only {found}")
+    if stream.codec_context is None:
+        raise DecoderRefusal(f"no decoder for the audio in the {form} file")
     faults: list[str] = []
-    frames = _planar_frames(container, stream, faults)
+    frames = _planar_frames(container, stream, n_exact, faults)
     # The first frame knows: an HE-AAC header may state half the rate that is decoded.
     first = next(frames, None)
     return Decoding(
@@ -64,14 +69,17 @@ def _decode(container: av.container.InputContainer, file: BinaryIO) -> Decoding:
 
 
 def _planar_frames(
-    container: av.container.InputContainer, stream: av.AudioStream, faults: list[str]
+    container: av.container.InputContainer, stream: av.AudioStream, n_exact: int | None, faults: list[str]
 ) -> Iterator[av.AudioFrame]:
-    """Every frame that decodes, as planar float32; a damaged packet is left out and told of in ``faults``."""
+    """Every frame that decodes, as planar float32; a damaged packet is left out and told of in ``faults``.
+
+    Stops after ``n_exact`` samples: ffmpeg takes the tags behind a WavPack stream for a damaged block.
+    """
     planar = av.AudioResampler(format="fltp")
-    n_bad_packets = 0
+    n_samples = n_bad_packets = 0
     first_fault = ""
     packets = container.demux(stream)
-    while True:
+    while n_samples != n_exact:
         try:
             packet = next(packets, None)
             if packet is None:
@@ -87,6 +95,7 @@ def _planar_frames(
             continue
         try:
             for frame in decoded:
+                n_samples += frame.samples
                 yield from planar.resample(frame)
         except ValueError:
             faults.append("rate or channels change within the stream; decoded up to there")

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from hgenre.audio.decoding import DecoderRefusal, Decoding, to_mono
+from hgenre.audio.decoding import CallbackFile, DecoderRefusal, Decoding, to_mono
 
 # Samples a read: large enough that calls cost nothing, small enough for a thousand channels.
 CHUNK_SAMPLES = 16_384
@@ -28,7 +28,7 @@ def open_soundfile(file: BinaryIO) -> Decoding:
     """The file as libsndfile decodes it; raises DecoderRefusal."""
     file.seek(0)
     try:
-        sound = _ForwardOnly(file)
+        sound = _ForwardOnly(CallbackFile(file))
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         raise DecoderRefusal(_plain(error)) from None
     if sound.format == "RAW":
@@ -50,22 +50,30 @@ def open_soundfile(file: BinaryIO) -> Decoding:
 
 def _chunks(sound: soundfile.SoundFile, file: BinaryIO, faults: list[str]) -> Iterator[np.ndarray]:
     interleaved = np.empty((CHUNK_SAMPLES, sound.channels), np.float32)
-    n_samples = 0
-    while True:
+    # Reading on into the tags behind a FLAC stream is an error; in MP3 the count may be only an estimate.
+    n_readable = float("inf") if sound.format == "MP3" else sound.frames
+    n_samples, stop = 0, ""
+    while n_samples < n_readable:
         try:
-            n_read = len(sound.read(out=interleaved))
+            n_read = len(sound.read(out=interleaved[: min(CHUNK_SAMPLES, n_readable - n_samples)]))
         except soundfile.LibsndfileError as error:
-            faults.append(f"damaged {n_samples / sound.samplerate:.2f} s in (libsndfile: {_plain(error)})")
-            yield from _beyond_damage(sound.samplerate, file, n_samples, faults)
-            return
+            stop = _plain(error)
+            break
         if n_read == 0:
-            return
+            break
         yield to_mono(interleaved[:n_read].T)
         n_samples += n_read
+    if n_samples < sound.frames or n_samples == 0:
+        yield from _rest(sound.samplerate, file, n_samples, stop, faults)
 
 
-def _beyond_damage(sample_rate_hz: int, file: BinaryIO, n_samples: int, faults: list[str]) -> Iterator[np.ndarray]:
-    """What PyAV makes of the samples from ``n_samples`` on: ffmpeg finds its way back where libsndfile gives up."""
+def _rest(sample_rate_hz: int, file: BinaryIO, n_samples: int, stop: str, faults: list[str]) -> Iterator[np.ndarray]:
+    """What PyAV makes of the samples from ``n_samples`` on, where libsndfile stopped with the error ``stop`` or early.
+
+    ffmpeg finds its way back into a stream behind damage, and reads on where a WAV states 0 bytes of samples.
+    """
+    if stop:
+        faults.append(f"damaged {n_samples / sample_rate_hz:.2f} s in (libsndfile: {stop})")
     try:
         from hgenre.audio.pyav_decoder import open_pyav
 

@@ -117,9 +117,11 @@ class AudioStream:
                 f"its {self._decoding.codec} header is sound but nothing behind it decodes: "
                 f"{'; '.join(self._decoding.faults)}; get a whole copy of the file",
             )
+        missing = truncation.missing_bytes(self._file)
         return EmptyAudioError(
             self.path,
-            f"its {self._decoding.codec} header has 0 samples behind it; needed at least 1; get a whole copy",
+            f"its {self._decoding.codec} header has 0 samples behind it{f' ({missing})' if missing else ''}; "
+            f"needed at least 1; get a whole copy of the file",
         )
 
     def _account(self, n_samples: int) -> AudioFacts:

@@ -188,7 +188,8 @@ def _is_placeholder(size: int) -> bool:
 
 
 def _read(file: BinaryIO, start: int, n_bytes: int) -> bytes:
-    if start >= 1 << 63:
+    try:
+        file.seek(start)
+    except (OSError, ValueError):  # a hostile size points past what a file can have
         return b""
-    file.seek(start)
     return file.read(n_bytes)
