@@ -67,6 +67,23 @@ def test_sample_formats_are_exact_to_their_step(tmp_path: Path, subtype: str, st
     assert facts.codec == f"wav/{subtype.lower()}"
 
 
+@pytest.mark.parametrize(
+    ("suffix", "subtype"),
+    [
+        *(("wav", subtype) for subtype in ("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610")),
+        *(("au", subtype) for subtype in ("ULAW", "G721_32")),
+        ("caf", "ALAC_16"),
+    ],
+)
+def test_compressed_samples_are_whole(tmp_path: Path, suffix: str, subtype: str) -> None:
+    sound = tones(n_channels=1)[:, 0]
+    waveform, facts = read_audio(write_sound(tmp_path / f"a.{suffix}", sound, subtype=subtype))
+    assert (facts.truncated, facts.warnings) == (False, ())
+    # coded in blocks of at most 1017 samples, the last one padded
+    assert 0 <= len(waveform) - len(sound) < 1017
+    assert correlation(waveform, sound) > 0.97
+
+
 @pytest.mark.parametrize("name", ["a.mp3", "a.ogg"])
 def test_lossy_formats_of_libsndfile(tmp_path: Path, name: str) -> None:
     sound = tones()
@@ -191,9 +208,11 @@ def test_one_sample_is_a_sound(tmp_path: Path) -> None:
     assert len(read_audio(path, 1_000)[0]) <= 1
 
 
-@pytest.mark.parametrize(("rate_hz", "block_s"), [(0, 30.0), (-1, 30.0), (16_000, 0.0), (16_000, float("nan"))])
+@pytest.mark.parametrize(
+    ("rate_hz", "block_s"), [(0, 30.0), (-1, 30.0), (16_000, 0.0), (16_000, float("nan")), (16_000, float("inf"))]
+)
 def test_impossible_arguments_are_refused(tmp_path: Path, rate_hz: int, block_s: float) -> None:
-    with pytest.raises(ValueError, match="need sample_rate_hz >= 1 and block_s > 0, found"):
+    with pytest.raises(ValueError, match="need sample_rate_hz >= 1 and 0 < block_s < inf, found"):
         open_audio(tmp_path / "a.wav", rate_hz, block_s)
 
 

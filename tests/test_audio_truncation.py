@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from hgenre.audio import read_audio
 from hgenre.audio.mpeg import after_id3, find_first_frame, parse_frame
+from hgenre.audio.pyav_decoder import open_pyav
+from hgenre.audio.soundfile_decoder import open_soundfile
 from hgenre.audio.truncation import missing_bytes, stated_samples
 from hgenre.errors import UnreadableAudioError
 from tests.audio_files import cut, tones, write_ffmpeg, write_sound
@@ -121,7 +123,7 @@ def test_a_file_damaged_in_the_middle_goes_on_behind_the_damage(tmp_path: Path, 
     path.write_bytes(data)
     part, facts = read_audio(path)
     assert facts.truncated
-    assert any("states 220500 samples" in warning or "s in (libsndfile: " in warning for warning in facts.warnings)
+    assert any("s in (libsndfile" in warning for warning in facts.warnings)
     assert 0.95 * len(whole) < len(part) <= len(whole)
     # the last half second is there: what follows the damage was decoded
     end = part[-RATE_HZ // 2 :]
@@ -200,6 +202,30 @@ def test_chunks_before_the_samples_are_passed_over(tmp_path: Path) -> None:
     assert read_audio(path)[1].warnings == (
         f"truncated: its header promises {len(data)} bytes, the file has {len(data) - 1}",
     )
+
+
+class FailingDisk(io.BytesIO):
+    """Bytes that cannot be read any more once ``failing`` is set."""
+
+    failing = False
+
+    def read(self, n_bytes: int | None = -1, /) -> bytes:
+        if self.failing:
+            raise OSError(5, "Input/output error")
+        return super().read(n_bytes)
+
+
+@pytest.mark.parametrize("name", ["pcm.wav", "flac.flac", "vorbis.ogg", "sndfile.mp3", "aac.m4a", "wavpack.wv"])
+def test_a_failing_disk_ends_the_sound(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    disk = FailingDisk(write(tmp_path, name).read_bytes())
+    decoding = open_pyav(disk) if name.endswith((".m4a", ".wv")) else open_soundfile(disk)
+    n_samples = len(next(decoding.chunks))
+    disk.failing = True
+    n_samples += sum(len(chunk) for chunk in decoding.chunks)
+    decoding.close()
+    assert 0 < n_samples < DURATION_S * RATE_HZ
+    assert missing_bytes(disk) is None
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_picture_in_front_of_an_mp3(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

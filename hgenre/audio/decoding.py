@@ -20,14 +20,20 @@ class DecoderRefusal(Exception):
 class CallbackFile:
     """The file as C decoders call back into it: they may read and seek, and never see an exception.
 
-    A hostile header sends them before the first byte or past 2**63; raised inside a callback, Python's refusal would be
-    printed on stderr and lost.
+    A hostile header sends them before the first byte or past 2**63, and disks fail; raised inside a callback, Python's
+    error would be printed on stderr and lost. A failed read is the end of the file: the stated sizes tell of the loss.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
         self.tell = file.tell
+        self._read = file.read
         self._seek = file.seek
+
+    def read(self, n_bytes: int) -> bytes:
+        try:
+            return self._read(n_bytes)
+        except OSError:
+            return b""
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
         try:

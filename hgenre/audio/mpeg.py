@@ -67,8 +67,7 @@ def find_first_frame(file: BinaryIO) -> int | None:
     The run is ``CHAINED_FRAMES`` long, or reaches the end of a file that holds no more than that (at least two).
     """
     start = after_id3(file)
-    file.seek(start)
-    window = file.read(_WINDOW_BYTES)
+    window = read_at(file, start, _WINDOW_BYTES)
     at_end = len(window) < _WINDOW_BYTES
     offset = window.find(b"\xff")
     while 0 <= offset < SEARCH_BYTES:
@@ -93,8 +92,7 @@ def after_id3(file: BinaryIO) -> int:
     """Byte after the ID3v2 tags that the file begins with."""
     start = 0
     while True:
-        file.seek(start)
-        header = file.read(10)
+        header = read_at(file, start, 10)
         if len(header) < 10 or header[:3] != b"ID3":
             return start
         n_footer = 10 if header[5] & 0x10 else 0
@@ -111,8 +109,7 @@ def stated_samples(file: BinaryIO) -> tuple[int, int] | None:
     start = find_first_frame(file)
     if start is None:
         return None
-    file.seek(start)
-    data = file.read(4096)
+    data = read_at(file, start, 4096)
     frame = parse_frame(data)
     if frame is None or frame.n_tag_bytes is None:
         return None
@@ -127,3 +124,12 @@ def stated_samples(file: BinaryIO) -> tuple[int, int] | None:
         edges = int.from_bytes(tag[141:144], "big")
         n_samples -= (edges >> 12) + (edges & 0xFFF)
     return max(0, n_samples), frame.n_samples
+
+
+def read_at(file: BinaryIO, start: int, n_bytes: int) -> bytes:
+    """Up to ``n_bytes`` bytes from ``start``; none where a hostile size points past all files, or the disk fails."""
+    try:
+        file.seek(start)
+        return file.read(n_bytes)
+    except (OSError, OverflowError, ValueError):
+        return b""

@@ -11,6 +11,10 @@ from hgenre.audio.decoding import CallbackFile, DecoderRefusal, Decoding, to_mon
 
 # Samples a read: large enough that calls cost nothing, small enough for a thousand channels.
 CHUNK_SAMPLES = 16_384
+# libsndfile's count is SF_COUNT_MAX, 2**63 - 1, where a stream does not state one.
+UNKNOWN_SAMPLES = 1 << 62
+# Without a tag libmpg123 estimates the length of an MP3 to about a frame, and the two decoders trim its ends by less.
+MP3_TOLERANCE_SAMPLES = 2 * 1152
 
 
 class _ForwardOnly(soundfile.SoundFile):
@@ -42,8 +46,8 @@ def open_soundfile(file: BinaryIO) -> Decoding:
         n_channels=sound.channels,
         chunks=_chunks(sound, file, faults),
         close=sound.close,
-        # The end page's position: tells of pages lost in the middle, over which libsndfile passes in silence.
-        n_stated_samples=sound.frames if sound.format == "OGG" else None,
+        # In Ogg this is the end page's position, and tells of pages lost in the middle, which libsndfile passes over.
+        n_stated_samples=None if sound.format == "MP3" or sound.frames >= UNKNOWN_SAMPLES else sound.frames,
         faults=faults,
     )
 
@@ -51,11 +55,11 @@ def open_soundfile(file: BinaryIO) -> Decoding:
 def _chunks(sound: soundfile.SoundFile, file: BinaryIO, faults: list[str]) -> Iterator[np.ndarray]:
     interleaved = np.empty((CHUNK_SAMPLES, sound.channels), np.float32)
     # Reading on into the tags behind a FLAC stream is an error; in MP3 the count may be only an estimate.
-    n_readable = float("inf") if sound.format == "MP3" else sound.frames
+    n_readable, n_tolerance = (UNKNOWN_SAMPLES, MP3_TOLERANCE_SAMPLES) if sound.format == "MP3" else (sound.frames, 0)
     n_samples, stop = 0, ""
     while n_samples < n_readable:
         try:
-            n_read = len(sound.read(out=interleaved[: min(CHUNK_SAMPLES, n_readable - n_samples)]))
+            n_read = len(sound.read(out=interleaved[: n_readable - n_samples]))
         except soundfile.LibsndfileError as error:
             stop = _plain(error)
             break
@@ -63,7 +67,7 @@ def _chunks(sound: soundfile.SoundFile, file: BinaryIO, faults: list[str]) -> It
             break
         yield to_mono(interleaved[:n_read].T)
         n_samples += n_read
-    if n_samples < sound.frames or n_samples == 0:
+    if stop or n_samples == 0 or n_samples < sound.frames - n_tolerance:
         yield from _rest(sound.samplerate, file, n_samples, stop, faults)
 
 
@@ -83,11 +87,13 @@ def _rest(sample_rate_hz: int, file: BinaryIO, n_samples: int, stop: str, faults
     with closing(rest):
         if rest.sample_rate_hz != sample_rate_hz:
             return
-        n_skip = n_samples
+        n_seen = 0
         for chunk in rest.chunks:
-            if len(chunk) > n_skip:
-                yield chunk[n_skip:]
-            n_skip = max(0, n_skip - len(chunk))
+            n_seen += len(chunk)
+            if n_seen > n_samples:
+                yield chunk[max(0, len(chunk) - (n_seen - n_samples)) :]
+        if not stop and n_samples and n_seen > n_samples + MP3_TOLERANCE_SAMPLES:
+            faults.append(f"damaged {n_samples / sample_rate_hz:.2f} s in (libsndfile takes it for the end)")
         faults.extend(rest.faults)
 
 

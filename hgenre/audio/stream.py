@@ -1,5 +1,6 @@
 """The one door for sound: any audio file to mono float32 at one rate, in blocks or whole."""
 
+import math
 import os
 import stat
 from collections.abc import Generator, Iterator
@@ -11,6 +12,7 @@ import numpy as np
 
 from hgenre.audio import truncation
 from hgenre.audio.decoding import DecoderRefusal, Decoding
+from hgenre.audio.mpeg import read_at
 from hgenre.errors import EmptyAudioError, NonFiniteAudioError, UnreadableAudioError
 
 
@@ -152,8 +154,8 @@ def open_audio(path: str | Path, sample_rate_hz: int | None = None, block_s: flo
     soundfile, then by PyAV where soundfile cannot. Raises UnreadableAudioError and EmptyAudioError; reading the
     blocks may raise these and NonFiniteAudioError.
     """
-    if (sample_rate_hz is not None and sample_rate_hz < 1) or not block_s > 0:
-        raise ValueError(f"need sample_rate_hz >= 1 and block_s > 0, found {sample_rate_hz} and {block_s}")
+    if (sample_rate_hz is not None and sample_rate_hz < 1) or not 0 < block_s < math.inf:
+        raise ValueError(f"need sample_rate_hz >= 1 and 0 < block_s < inf, found {sample_rate_hz} and {block_s}")
     file = _open_regular(path)
     try:
         return AudioStream(str(path), file, _open_decoding(str(path), file), sample_rate_hz, block_s)
@@ -177,7 +179,7 @@ def _open_regular(path: str | Path) -> BinaryIO:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "neither a file nor a directory"
-            raise UnreadableAudioError(path, f"is {kind}; needed an audio file")
+            raise UnreadableAudioError(path, f"is {kind}; needed an audio file; name the file itself")
         if status.st_size == 0:
             raise EmptyAudioError(path, "has 0 bytes; needed an audio file; get a whole copy of the file")
         return open(path, "rb")
@@ -203,11 +205,10 @@ def _open_decoding(path: str, file: BinaryIO) -> Decoding:
     except (DecoderRefusal, ImportError) as refusal:
         by_pyav = refusal
     missing = truncation.missing_bytes(file)
-    file.seek(0)
     raise UnreadableAudioError(
         path,
-        f"no decoder can read it. soundfile: {by_soundfile}; PyAV: {by_pyav}. Its first bytes are {file.read(8)!r}"
-        f"{f' and it is {missing}' if missing else ''}; needed WAV, AU, AIFF, FLAC, OGG, MP3, M4A, WMA or Opus; "
+        f"no decoder can read it. soundfile: {by_soundfile}; PyAV: {by_pyav}. "
+        f"Its first bytes are {read_at(file, 0, 8)!r}{f' and it is {missing}' if missing else ''}; needed WAV, AU, AIFF, FLAC, OGG, MP3, M4A, WMA or Opus; "
         f"get a whole copy, or convert the file to one of these",
     )
 

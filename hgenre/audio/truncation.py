@@ -14,6 +14,7 @@ from os import SEEK_END
 from typing import BinaryIO
 
 from hgenre.audio import mpeg
+from hgenre.audio.mpeg import read_at
 
 # No header worth trusting has more; a hostile one could have millions.
 MAX_CHUNKS = 4096
@@ -35,7 +36,7 @@ class StatedSamples:
 def missing_bytes(file: BinaryIO) -> str | None:
     """A sentence when the container promises more bytes than the file has; None when it is whole or does not say."""
     n_bytes = file.seek(0, SEEK_END)
-    head = _read(file, 0, 16)
+    head = read_at(file, 0, 16)
     match head[:4]:
         case b"RIFF" | b"RF64" | b"BW64" | b"RIFX":
             end = _riff_end(file, head)
@@ -61,7 +62,7 @@ def missing_bytes(file: BinaryIO) -> str | None:
 def stated_samples(file: BinaryIO) -> StatedSamples | None:
     """The sample count in a FLAC, WavPack or MP3 header; None where there is none."""
     start = mpeg.after_id3(file)
-    head = _read(file, start, 26)
+    head = read_at(file, start, 26)
     if head[:4] == b"fLaC" and len(head) == 26:
         # STREAMINFO comes first: 36 bits of total samples end at byte 26, 0 where unknown
         total = int.from_bytes(head[21:26], "big") & 0xF_FFFF_FFFF
@@ -85,7 +86,7 @@ def _riff_end(file: BinaryIO, head: bytes) -> int | None:
     if wide is None:
         return _chunk_end(file, 12, f"{order}4sI", b"data", even=True)
     data = next((body for name, body, _ in _chunks(file, 12, "<4sI", even=True) if name == b"data"), None)
-    sizes = _read(file, wide, 16)
+    sizes = read_at(file, wide, 16)
     if data is None or len(sizes) < 16:
         return None
     n_data = int.from_bytes(sizes[8:], "little")
@@ -110,7 +111,7 @@ def _chunks(file: BinaryIO, start: int, layout: str, *, even: bool) -> Iterator[
     """(name, first byte, size) of the chunks that stand one behind the other."""
     n_header = struct.calcsize(layout)
     for _ in range(MAX_CHUNKS):
-        header = _read(file, start, n_header)
+        header = read_at(file, start, n_header)
         if len(header) < n_header:
             return
         name, size = struct.unpack(layout, header)
@@ -119,7 +120,7 @@ def _chunks(file: BinaryIO, start: int, layout: str, *, even: bool) -> Iterator[
 
 
 def _asf_end(file: BinaryIO) -> int | None:
-    header = _read(file, 0, 65_536)
+    header = read_at(file, 0, 65_536)
     at = header.find(_ASF_FILE_PROPERTIES)
     if at < 0 or len(header) < at + 92:
         return None
@@ -130,14 +131,14 @@ def _asf_end(file: BinaryIO) -> int | None:
 
 def _matroska_end(file: BinaryIO) -> int | None:
     after_header = _ebml_element_end(file, 0, 4)
-    if after_header is None or _read(file, after_header, 4) != b"\x18\x53\x80\x67":
+    if after_header is None or read_at(file, after_header, 4) != b"\x18\x53\x80\x67":
         return None
     return _ebml_element_end(file, after_header, 4)
 
 
 def _ebml_element_end(file: BinaryIO, start: int, n_id: int) -> int | None:
     """Byte after the element at ``start``; None for the reserved size of all ones, which means unknown."""
-    field = _read(file, start + n_id, 8)
+    field = read_at(file, start + n_id, 8)
     if not field or field[0] == 0:
         return None
     n_field = 9 - field[0].bit_length()
@@ -153,7 +154,7 @@ def _mp4_end(file: BinaryIO, n_bytes: int) -> int | None:
 def _mp4_box_ends(file: BinaryIO, n_bytes: int) -> Iterator[int]:
     start = 0
     while start < n_bytes:
-        header = _read(file, start, 16)
+        header = read_at(file, start, 16)
         if len(header) < 8:
             return
         size = int.from_bytes(header[:4], "big")
@@ -168,7 +169,7 @@ def _mp4_box_ends(file: BinaryIO, n_bytes: int) -> Iterator[int]:
 def _missing_ogg_end(file: BinaryIO, n_bytes: int) -> str | None:
     """The last page must lie whole in the file and carry the end-of-stream flag (bit 2 of the type, RFC 3533)."""
     tail_start = max(0, n_bytes - 2 * _OGG_PAGE_BYTES)
-    tail = _read(file, tail_start, n_bytes - tail_start)
+    tail = read_at(file, tail_start, n_bytes - tail_start)
     at = tail.rfind(b"OggS")
     page = tail[at:]
     if at < 0:
@@ -185,11 +186,3 @@ def _missing_ogg_end(file: BinaryIO, n_bytes: int) -> str | None:
 
 def _is_placeholder(size: int) -> bool:
     return size >= 1 << 63 or any(size in sizes for sizes in _PLACEHOLDER_RANGES)
-
-
-def _read(file: BinaryIO, start: int, n_bytes: int) -> bytes:
-    try:
-        file.seek(start)
-    except (OSError, ValueError):  # a hostile size points past what a file can have
-        return b""
-    return file.read(n_bytes)
