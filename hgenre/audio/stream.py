@@ -208,7 +208,8 @@ def _open_decoding(path: str, file: BinaryIO) -> Decoding:
     raise UnreadableAudioError(
         path,
         f"no decoder can read it. soundfile: {by_soundfile}; PyAV: {by_pyav}. "
-        f"Its first bytes are {read_at(file, 0, 8)!r}{f' and it is {missing}' if missing else ''}; needed WAV, AU, AIFF, FLAC, OGG, MP3, M4A, WMA or Opus; "
+        f"Its first bytes are {read_at(file, 0, 8)!r}{f' and it is {missing}' if missing else ''}; "
+        f"needed WAV, AU, AIFF, FLAC, OGG, MP3, M4A, WMA or Opus; "
         f"get a whole copy, or convert the file to one of these",
     )
 

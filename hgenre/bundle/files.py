@@ -36,6 +36,7 @@ def save_bundle(bundle: Bundle, directory: str | Path) -> Bundle:
         BundleError: the place holds something that is not a bundle, or the disk refuses.
     """
     directory = Path(directory).absolute()
+    _recover(directory)
     if directory.exists() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
         raise BundleError(f"{directory} is not empty and holds no bundle; choose another place")
     arrays = _arrays(bundle)
@@ -71,6 +72,8 @@ def load_bundle(directory: str | Path, *, verify: bool = True) -> Bundle:
         BundleError: nothing there, damaged, of another schema, or arrays that the manifest does not name.
     """
     directory = Path(directory)
+    if not directory.exists():
+        _recover(directory)
     try:
         raw = (directory / MANIFEST).read_bytes()
         manifest = json.loads(raw)
@@ -174,7 +177,9 @@ def _read_weights(path: Path, manifest: dict[str, Any], verify: bool) -> dict[st
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}; the bundle is incomplete") from None
     if verify and hashlib.sha256(data).hexdigest() != manifest.get("weights_sha256"):
-        raise BundleError(f"{path} does not have the sha256 that {MANIFEST} states; the bundle is damaged, fetch it again")
+        raise BundleError(
+            f"{path} does not have the sha256 that {MANIFEST} states; the bundle is damaged, fetch it again"
+        )
     try:
         arrays = load(data)
     except SafetensorError as error:
@@ -184,7 +189,9 @@ def _read_weights(path: Path, manifest: dict[str, Any], verify: bool) -> dict[st
     if stated != found:
         stated = stated if isinstance(stated, dict) else {}
         differing = sorted(n for n in {*stated, *found} if stated.get(n) != found.get(n))
-        raise BundleError(f"{path}: arrays differ from {MANIFEST} at {', '.join(differing[:5])} ({len(differing)} in all)")
+        raise BundleError(
+            f"{path}: arrays differ from {MANIFEST} at {', '.join(differing[:5])} ({len(differing)} in all)"
+        )
     return arrays
 
 
@@ -196,15 +203,26 @@ def _write_durably(path: Path, data: bytes) -> None:
 
 
 def _put_in_place(beside: Path, directory: Path) -> None:
-    """Renames ``beside`` to ``directory``; a bundle that stands there is moved away first and removed last."""
+    """Renames ``beside`` to ``directory``; a bundle that stands there waits under another name until it is replaced."""
     if not directory.exists():
         os.replace(beside, directory)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".old", dir=directory.parent))
-    os.replace(directory, old)
-    try:
-        os.replace(beside, directory)
-    except OSError:
-        os.replace(old, directory)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    waiting = _waiting(directory)
+    os.replace(directory, waiting)
+    os.replace(beside, directory)
+    shutil.rmtree(waiting, ignore_errors=True)
+
+
+def _recover(directory: Path) -> None:
+    """Finishes a replacement that was cut off between its two renames: the old bundle comes back."""
+    waiting = _waiting(directory)
+    if not waiting.exists():
+        return
+    if directory.exists():
+        shutil.rmtree(waiting, ignore_errors=True)
+    else:
+        os.replace(waiting, directory)
+
+
+def _waiting(directory: Path) -> Path:
+    return directory.with_name(f".{directory.name}.old")

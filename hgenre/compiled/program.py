@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from hgenre.compiled.route import Route
-from hgenre.features.normalise import level_free
+from hgenre.features import FeatureSpec, standardise
 from hgenre.tree.posterior import log_posterior, routed_log_posterior, routing_nodes
 from hgenre.tree.spec import Node, TreeSpec
 from hgenre.tree.vote import SongSums, sum_slices
@@ -28,8 +28,6 @@ class Weights(NamedTuple):
 
     variables: Mapping[str, Any]  # node -> the net's variables
     temperature: Mapping[str, Array]  # node -> scalar
-    mean_db: Array  # (mel,)
-    std_db: Array  # (mel,)
 
 
 class ProgramAnswer(NamedTuple):
@@ -39,24 +37,26 @@ class ProgramAnswer(NamedTuple):
     logp: Array  # (slice, genre) natural log; -inf off the entered path under hard routing
 
 
-Program = Callable[[Weights, Array, Array, Array], ProgramAnswer]
+Program = Callable[[Weights, Array, Array, Array, Array, Array], ProgramAnswer]
 
 
-def build_program(tree: TreeSpec, apply: Mapping[str, Apply], route: Route, *, normalised: bool) -> Program:
-    """The program of a tree: ``(weights, slices, song_idx, voiced) -> ProgramAnswer``, to be jitted or exported.
+def build_program(tree: TreeSpec, apply: Mapping[str, Apply], route: Route, features: FeatureSpec) -> Program:
+    """The program of a tree, to be jitted or exported.
 
     Args:
         apply: node -> (variables, x (slice, mel, frame)) -> logits (slice, child), for every net node.
-        normalised: slices come normalised already (per song, on the host); otherwise they come in dB and are made
-            level-free and standardised here.
+        features: what the slices are.
 
-    The program's arguments are slices (slice, mel, frame) float32, song_idx (slice,) int32 in [0, slice), and
-    voiced (slice,) bool. There are as many song rows in the sums as slices.
+    The program's arguments are weights; slices (slice, mel, frame) float32 in dB; mean_db and std_db (slice, mel) that
+    the level-free slices are standardised with; song_idx (slice,) int32 in [0, slice); voiced (slice,) bool. There are
+    as many song rows in the sums as slices.
     """
     decode = _soft if route.decoder == "soft" else _hard
 
-    def program(weights: Weights, slices: Array, song_idx: Array, voiced: Array) -> ProgramAnswer:
-        x = slices if normalised else standardise(slices, weights.mean_db, weights.std_db)
+    def program(
+        weights: Weights, slices: Array, mean_db: Array, std_db: Array, song_idx: Array, voiced: Array
+    ) -> ProgramAnswer:
+        x = standardise(slices, mean_db, std_db, features, jnp)
 
         def node_logp(node: Node, rows: Array) -> Array:
             logits = apply[node.name](weights.variables[node.name], rows)
@@ -66,11 +66,6 @@ def build_program(tree: TreeSpec, apply: Mapping[str, Apply], route: Route, *, n
         return ProgramAnswer(sum_slices(logp, song_idx, voiced, len(slices)), logp)
 
     return program
-
-
-def standardise(slices: Array, mean_db: Array, std_db: Array) -> Array:
-    """Level-free slices (slice, mel, frame), each mel band less its training mean over its training deviation."""
-    return (level_free(slices, xp=jnp) - mean_db[:, None]) / std_db[:, None]
 
 
 def _soft(tree: TreeSpec, node_logp: Callable, x: Array, song_idx: Array, voiced: Array, route: Route) -> Array:

@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hgenre.errors import FeatureError
-from hgenre.features import level_free, voiced
+from hgenre.features import level_free, standardise, voiced
 from hgenre.features.spec import FeatureSpec
 from hgenre.nets.build import Net, Variables
 from hgenre.training.augment import mixup, perturb_spectrum, spec_augment
@@ -130,7 +130,9 @@ def train_net(
         current = {"params": state.params, "batch_stats": state.batch_stats}
         validation_loss, accuracy = validate(logits_of, current, task, validation, standard)
         history.append(
-            Epoch(epoch, float(np.mean(jax.device_get(losses))), validation_loss, accuracy, time.perf_counter() - started)
+            Epoch(
+                epoch, float(np.mean(jax.device_get(losses))), validation_loss, accuracy, time.perf_counter() - started
+            )
         )
         on_epoch(history[-1])
         if best is None or validation_loss < best[0]:
@@ -186,8 +188,7 @@ def build_logits(net: Net, features: FeatureSpec) -> Callable[..., Array]:
     """The compiled (variables, slices (slice, mel, frame) dB, mean_db, std_db) -> logits (slice, child)."""
 
     def logits(variables: Variables, slices: Array, mean_db: Array, std_db: Array) -> Array:
-        x = (level_free(slices, features, jnp) - mean_db[:, :, None]) / std_db[:, :, None]
-        return net.apply(variables, x)
+        return net.apply(variables, standardise(slices, mean_db, std_db, features, jnp))
 
     return jax.jit(logits)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hgenre.errors import FeatureError
-from hgenre.features import Normalisation, SliceSpec, cut_slices, repeat_to_slice, song_statistics
+from hgenre.features import Normalisation, SliceSpec, cut_slices, repeat_to_slice, statistics_for
 from hgenre.features.spec import FeatureSpec
 
 
@@ -73,7 +73,7 @@ def standard_of(normalisation: Normalisation) -> Standard:
 
     def own(songs: LearningSongs, i: int) -> tuple[np.ndarray, np.ndarray]:
         if songs.ids[i] not in known:
-            known[songs.ids[i]] = song_statistics(songs.cut(i), songs.features)
+            known[songs.ids[i]] = statistics_for(songs.cut(i), normalisation, songs.features)
         return known[songs.ids[i]]
 
     return own

@@ -158,6 +158,9 @@ def _mistakes(tree: TreeSpec) -> list[str]:
         problems.append(f"group {name!r} stands twice")
     for name in sorted(set(names) & known):
         problems.append(f"group {name!r} has the name of a genre")
+    for name in names:
+        if "/" in name or not name:
+            problems.append(f"group {name!r} needs a name without a slash")
     for node in tree.nodes:
         leaves = [c for c in node.children if isinstance(c, str)]
         if not node.children:

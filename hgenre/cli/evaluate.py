@@ -1,0 +1,72 @@
+"""``hgenre evaluate``: a bundle's score on songs it has not seen."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hgenre.cli.route import Aggregation, Decoder, Unit, chosen_route
+
+
+def evaluate(
+    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, or a bundle's folder.")],
+    manifest: Annotated[Path, typer.Option(help="The songs, in the contract's columns; see `hgenre index`.")],
+    split: Annotated[str | None, typer.Option(help="Only songs whose split column holds this.")] = None,
+    route: Decoder = None,
+    unit: Unit = None,
+    vote: Aggregation = None,
+    allow_seen: Annotated[bool, typer.Option(help="Score songs the model has seen too; the result says so.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Score a model on a manifest's songs: accuracy, per-genre precision, recall and F1, confusions."""
+    from dataclasses import replace
+
+    from hgenre.bundle import load_bundle
+    from hgenre.cli.progress import training_progress
+    from hgenre.data.cache import default_cache_dir
+    from hgenre.data.manifest import read_manifest
+    from hgenre.evaluate import evaluate as run
+    from hgenre.shipped import find_bundle
+
+    loaded = load_bundle(find_bundle(bundle))
+    songs = read_manifest(manifest)
+    if split is not None:
+        songs = replace(songs, songs=tuple(song for song in songs.songs if song.split == split))
+    n_songs = len(songs.usable)
+    with training_progress() as (on_frames, _):
+        result = run(
+            loaded,
+            songs,
+            default_cache_dir(),
+            route=chosen_route(loaded.route, route, unit, vote),
+            allow_seen=allow_seen,
+            on_frames=lambda song: on_frames(song, n_songs),
+        )
+    if as_json:
+        print(json.dumps(result))
+    else:
+        _print_tables(result)
+
+
+def _print_tables(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    song, by_slice, middle = result["song"], result["slice"], result["middle_slice"]
+    low, high = song["interval"]
+    console.print(f"{result['model']}, route {'/'.join(result['route'].values())}, {result['n_songs']} songs")
+    console.print(f"songs   {song['accuracy']:.1%}  [{low:.1%}, {high:.1%}]   slices {by_slice['accuracy']:.1%}")
+    console.print(f"one slice from the middle of every song: {middle['accuracy']:.1%}")
+    table = Table("genre", "precision", "recall", "F1", "songs")
+    for genre in song["per_genre"]:
+        figures = (f"{genre[k]:.2f}" for k in ("precision", "recall", "f1"))
+        table.add_row(genre["genre"], *figures, str(genre["support"]))
+    console.print(table)
+    confusion = Table("true \\ answered", *result["labels"])
+    for genre, row in zip(result["labels"], song["confusion"], strict=True):
+        confusion.add_row(genre, *(str(n) if n else "·" for n in row))
+    console.print(confusion)
+    for warning in result["warnings"]:
+        console.print(f"warning: {warning}", markup=False)

@@ -1,0 +1,202 @@
+"""Songs in, song answers out: slices of many songs packed into chunks of a few fixed sizes.
+
+A chunk may hold several songs or a part of one; sums are additive, so packing changes no answer.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from hgenre.bundle import Bundle
+from hgenre.compiled.program import Program, Weights
+from hgenre.compiled.route import Route
+from hgenre.features import statistics_for, voiced
+from hgenre.tree.vote import SongAnswers, SongSums, answer_songs
+
+CHUNK_SIZES = (4, 16, 64)
+"""Numbers of slices a program is compiled for; a chunk is padded to the next of them."""
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class SongResult:
+    """What a bundle says of one song.
+
+    Attributes:
+        genre_idx: the answer; -1 where every slice is silent.
+        probabilities: (genre,) mean over voiced slices.
+        votes: (genre,) int, slices that voted for each genre.
+        logp: (slice, genre) natural log, for every slice in order of time.
+        voiced: (slice,) bool.
+    """
+
+    genre_idx: int
+    probabilities: np.ndarray
+    votes: np.ndarray
+    logp: np.ndarray
+    voiced: np.ndarray
+
+    @property
+    def n_slices(self) -> int:
+        return len(self.logp)
+
+
+class _Block(NamedTuple):
+    song: int
+    slices: np.ndarray
+    mean_db: np.ndarray
+    std_db: np.ndarray
+    voiced: np.ndarray
+
+
+@dataclass
+class _OpenSong(Generic[Key]):
+    key: Key
+    n_waiting: int = 0
+    complete: bool = False
+    error: Exception | None = None
+    sums: SongSums | None = None
+    logp: list[np.ndarray] = field(default_factory=list)
+    voiced: list[np.ndarray] = field(default_factory=list)
+
+
+def answer_all(
+    bundle: Bundle,
+    route: Route,
+    songs: Iterable[tuple[Key, Iterable[np.ndarray]]],
+    program_of: Callable[[int], Program],
+    weights: Weights,
+    *,
+    catch: tuple[type[Exception], ...] = (),
+) -> Iterator[tuple[Key, SongResult | Exception]]:
+    """Answers songs in order.
+
+    Args:
+        songs: (key, blocks of slices (slice, mel, frame) in dB) a song; a song may have no slice.
+        program_of: number of slices -> compiled program.
+        catch: errors that end one song and not the run; they stand in the result's place.
+
+    Memory is bounded by a chunk and a block; under song routing or per-song normalisation by a song's slices.
+    """
+    queue: list[_OpenSong[Key]] = []
+    pending: list[_Block] = []
+    first = 0
+    whole_songs = route.decoder == "hard" and route.unit == "song" and not bundle.tree.is_flat
+
+    def run(blocks: list[_Block], size: int) -> None:
+        slices, mean_db, std_db, is_voiced = (np.concatenate([b[i] for b in blocks]) for i in (1, 2, 3, 4))
+        song = np.concatenate([np.full(len(b.slices), b.song) for b in blocks])
+        known, song_idx = np.unique(song, return_inverse=True)
+        n_padding = size - len(slices)
+        answer = program_of(size)(
+            weights,
+            _pad(slices.astype(np.float32, copy=False), n_padding),
+            _pad(mean_db, n_padding, 0.0),
+            _pad(std_db, n_padding, 1.0),
+            _pad(song_idx.astype(np.int32), n_padding),
+            _pad(is_voiced, n_padding),
+        )
+        logp = np.asarray(answer.logp)
+        sums = [np.asarray(a, np.float64) for a in answer.sums]
+        for row, ordinal in enumerate(known):
+            opened, mine = queue[ordinal - first], np.flatnonzero(song_idx == row)
+            part = SongSums(*(a[row] for a in sums))
+            opened.sums = part if opened.sums is None else opened.sums + part
+            opened.logp.append(logp[mine])
+            opened.voiced.append(is_voiced[mine])
+            opened.n_waiting -= len(mine)
+
+    def flush(everything: bool) -> None:
+        while pending:
+            n_rows = sum(len(b.slices) for b in pending)
+            if whole_songs:
+                if not everything and n_rows < CHUNK_SIZES[-1]:
+                    return
+                run(pending[:], _chunk_size(n_rows))
+                pending.clear()
+            else:
+                if not everything and n_rows < CHUNK_SIZES[-1]:
+                    return
+                taken = _take(pending, CHUNK_SIZES[-1])
+                run(taken, _chunk_size(sum(len(b.slices) for b in taken)))
+
+    def finished() -> Iterator[tuple[Key, SongResult | Exception]]:
+        nonlocal first
+        while queue and queue[0].complete and (queue[0].error or queue[0].n_waiting == 0):
+            opened = queue.pop(0)
+            first += 1
+            yield opened.key, opened.error or _result(opened, route, len(bundle.labels))
+
+    for ordinal, (key, blocks) in enumerate(songs):
+        opened: _OpenSong[Key] = _OpenSong(key)
+        queue.append(opened)
+        try:
+            for block in _with_statistics(bundle, blocks, ordinal, whole=whole_songs):
+                opened.n_waiting += len(block.slices)
+                pending.append(block)
+                if not whole_songs:
+                    flush(everything=False)
+        except catch as error:
+            opened.error = error
+            pending[:] = [b for b in pending if b.song != ordinal]
+        opened.complete = True
+        flush(everything=False)
+        yield from finished()
+    flush(everything=True)
+    yield from finished()
+
+
+def _with_statistics(bundle: Bundle, blocks: Iterable[np.ndarray], song: int, *, whole: bool) -> Iterator[_Block]:
+    if whole or bundle.normalisation.kind == "song":
+        held = [b for b in blocks if len(b)]
+        blocks = [np.concatenate(held)] if held else []
+    for slices in blocks:
+        if not len(slices):
+            continue
+        mean_db, std_db = statistics_for(slices, bundle.normalisation, bundle.features)
+        rows = (len(slices), 1)
+        yield _Block(song, slices, np.tile(mean_db, rows), np.tile(std_db, rows), voiced(slices, bundle.features))
+
+
+def _take(pending: list[_Block], n_rows: int) -> list[_Block]:
+    """Removes up to ``n_rows`` rows from the front, cutting the last block if need be."""
+    taken: list[_Block] = []
+    while pending and n_rows:
+        block = pending.pop(0)
+        if len(block.slices) > n_rows:
+            pending.insert(0, _Block(block.song, *(a[n_rows:] for a in block[1:])))
+            block = _Block(block.song, *(a[:n_rows] for a in block[1:]))
+        taken.append(block)
+        n_rows -= len(block.slices)
+    return taken
+
+
+def _chunk_size(n_rows: int) -> int:
+    """The smallest compiled size that holds the rows; powers of two above the largest."""
+    for size in CHUNK_SIZES:
+        if n_rows <= size:
+            return size
+    return 1 << (n_rows - 1).bit_length()
+
+
+def _pad(rows: np.ndarray, n_padding: int, value: float = 0) -> np.ndarray:
+    if not n_padding:
+        return rows
+    return np.concatenate([rows, np.full((n_padding, *rows.shape[1:]), value, rows.dtype)])
+
+
+def _result(opened: _OpenSong, route: Route, n_genres: int) -> SongResult:
+    if opened.sums is None:
+        nothing = np.zeros(n_genres)
+        return SongResult(-1, nothing, nothing.astype(int), np.zeros((0, n_genres), np.float32), np.zeros(0, bool))
+    answers: SongAnswers = answer_songs(SongSums(*(np.asarray(a)[None] for a in opened.sums)), route.aggregation)
+    return SongResult(
+        genre_idx=int(answers.genre_idx[0]),
+        probabilities=answers.probabilities[0],
+        votes=opened.sums.votes.round().astype(int),
+        logp=np.concatenate(opened.logp),
+        voiced=np.concatenate(opened.voiced),
+    )

@@ -1,0 +1,137 @@
+"""Exported programs in the user's cache, so that a new process neither traces nor compiles.
+
+A program is exported once for a bundle, a route and a number of slices, and kept under a name made of the bundle's
+digest, all shapes, the jax version and the platform. The XLA executable itself is kept by jax's compilation cache
+beside it. Both live in the user's own cache folder only; anything unreadable there is made again.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hgenre.bundle import Bundle
+from hgenre.compiled.program import Program, ProgramAnswer, Weights, build_program
+from hgenre.compiled.route import Route
+from hgenre.tree.vote import SongSums
+
+PROGRAM_VERSION = 1
+"""Raised when the program computes something else for the same bundle."""
+
+
+def weights_of(bundle: Bundle) -> Weights:
+    """The numbers of a bundle on the default device."""
+    return jax.device_put(
+        Weights(
+            variables=jax.tree.map(np.asarray, dict(bundle.variables)),
+            temperature={node: np.float32(t) for node, t in bundle.temperatures.items()},
+        )
+    )
+
+
+def bundle_program(bundle: Bundle, route: Route) -> Program:
+    """The traced program of a bundle; imports flax."""
+    from hgenre.nets.build import build_net
+
+    apply: Mapping[str, Callable] = {
+        node.name: build_net(bundle.nets[node.name], len(node.children)).apply for node in bundle.tree.net_nodes
+    }
+    return build_program(bundle.tree, apply, route, bundle.features)
+
+
+def argument_shapes(bundle: Bundle, n_slices: int) -> tuple[Any, ...]:
+    """Shapes and types of the program's arguments: weights, slices, mean_db, std_db, song_idx, voiced."""
+    n_mels = bundle.features.n_mels
+
+    def shape(dtype: Any, *axes: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(axes, dtype)
+
+    weights = jax.tree.map(lambda a: shape(a.dtype, *a.shape), weights_of(bundle))
+    return (
+        weights,
+        shape(jnp.float32, n_slices, n_mels, bundle.slices.n_frames),
+        shape(jnp.float32, n_slices, n_mels),
+        shape(jnp.float32, n_slices, n_mels),
+        shape(jnp.int32, n_slices),
+        shape(jnp.bool_, n_slices),
+    )
+
+
+def export_program(bundle: Bundle, route: Route, n_slices: int, platforms: tuple[str, ...]) -> jax.export.Exported:
+    """The program lowered for one or several of ``cpu``, ``cuda``, ``tpu``; no such device is needed."""
+    import jax.export
+
+    program = bundle_program(bundle, route)
+
+    def plain(*arguments: Any) -> tuple[Any, ...]:
+        answer = program(Weights(*arguments[0]), *arguments[1:])
+        return (*answer.sums, answer.logp)
+
+    weights, *rest = argument_shapes(bundle, n_slices)
+    return jax.export.export(jax.jit(plain), platforms=platforms)(tuple(weights), *rest)
+
+
+def cached_program(bundle: Bundle, route: Route, n_slices: int, directory: Path) -> Program:
+    """The compiled program for ``n_slices`` slices: read from ``directory`` or exported and kept there."""
+    import jax.export
+
+    platform = jax.default_backend()
+    platforms = ("cuda",) if platform == "gpu" else (platform,)
+    key = {
+        "program": PROGRAM_VERSION,
+        "bundle": bundle.digest,
+        "route": asdict(route),
+        "n_slices": n_slices,
+        "jax": jax.__version__,
+        "platform": platform,
+    }
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    path = directory / "programs" / f"{name}.jax_export"
+    _keep_executables(directory / "xla")
+    exported = _read(path) if bundle.digest else None
+    if exported is None:
+        exported = export_program(bundle, route, n_slices, platforms)
+        if bundle.digest:
+            _keep(path, bytes(exported.serialize()))
+    call = jax.jit(exported.call)
+
+    def program(weights: Weights, *arguments: Any) -> ProgramAnswer:
+        *sums, logp = call(tuple(weights), *arguments)
+        return ProgramAnswer(SongSums(*sums), logp)
+
+    return program
+
+
+def _read(path: Path) -> jax.export.Exported | None:
+    try:
+        return jax.export.deserialize(bytearray(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except Exception:  # whatever a damaged or foreign file makes the reader raise, the cure is to export again
+        return None
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Writes beside and renames; a cache that cannot be written costs time, not the answer."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(prefix=path.stem, suffix=".new", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(beside, path)
+    except OSError:
+        return
+
+
+def _keep_executables(directory: Path) -> None:
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,0 +1,183 @@
+"""What a bundle gets right, on songs it has not seen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hgenre.bundle import Bundle
+from hgenre.compiled.answering import SongResult, answer_all
+from hgenre.compiled.exported import cached_program, weights_of
+from hgenre.compiled.route import Route
+from hgenre.data.frames import FrameSource, open_frames
+from hgenre.data.leaks import overlap
+from hgenre.data.manifest import Manifest, Song
+from hgenre.errors import FeatureError, LeakError, ManifestError
+from hgenre.features import LogMelSpec, cut_slices
+from hgenre.labels import Labels
+from hgenre.metrics.classification import Scores, score
+from hgenre.metrics.intervals import mcnemar_exact, paired_bootstrap
+
+
+@dataclass(frozen=True)
+class SongOutcome:
+    """One evaluated song: the truth and what was answered, as positions in the label list."""
+
+    song_id: str
+    artist: str
+    true_idx: int
+    genre_idx: int
+    middle_genre_idx: int  # of the slice in the middle alone
+    probabilities: np.ndarray  # (genre,)
+    slice_genre_idx: np.ndarray  # (slice,), voiced slices
+
+
+def outcomes(
+    bundle: Bundle,
+    songs: Sequence[Song],
+    frames: Callable[[str], np.ndarray],
+    cache_dir: Path,
+    route: Route | None = None,
+    on_song: Callable[[], None] = lambda: None,
+) -> list[SongOutcome]:
+    """The bundle's answers for songs whose frames are at hand; songs without a voiced slice are left out."""
+    route = route or bundle.route
+    programs: dict[int, Any] = {}
+
+    def program_of(n_slices: int) -> Any:
+        if n_slices not in programs:
+            programs[n_slices] = cached_program(bundle, route, n_slices, cache_dir)
+        return programs[n_slices]
+
+    streams = ((song, [cut_slices(frames(song.song_id), bundle.slices)]) for song in songs)
+    found = []
+    for song, result in answer_all(bundle, route, streams, program_of, weights_of(bundle)):
+        on_song()
+        assert isinstance(result, SongResult)
+        if result.genre_idx < 0:
+            continue
+        genre_idx = result.logp[result.voiced].argmax(axis=1)
+        found.append(
+            SongOutcome(
+                song_id=song.song_id,
+                artist=song.artist,
+                true_idx=bundle.labels.index(song.genre),
+                genre_idx=result.genre_idx,
+                middle_genre_idx=int(genre_idx[len(genre_idx) // 2]),
+                probabilities=result.probabilities,
+                slice_genre_idx=genre_idx,
+            )
+        )
+    return found
+
+
+def scores(found: Sequence[SongOutcome], labels: Labels) -> dict[str, Scores]:
+    """Scores over songs and over their slices."""
+    true_idx = np.array([o.true_idx for o in found])
+    n_slices = [len(o.slice_genre_idx) for o in found]
+    return {
+        "song": score(true_idx, np.array([o.genre_idx for o in found]), labels),
+        "slice": score(np.repeat(true_idx, n_slices), np.concatenate([o.slice_genre_idx for o in found]), labels),
+    }
+
+
+def middle_scores(found: Sequence[SongOutcome], labels: Labels) -> Scores:
+    """Scores of the slice in the middle of each song alone: input of equal form, however long the song."""
+    return score(np.array([o.true_idx for o in found]), np.array([o.middle_genre_idx for o in found]), labels)
+
+
+def compare(
+    ours: Sequence[SongOutcome], theirs: Sequence[SongOutcome], *, middle: bool = False, seed: int = 0
+) -> dict[str, Any]:
+    """Paired comparison over the same songs: difference of accuracies, bootstrap interval over artists, exact McNemar."""
+    by_id = {o.song_id: o for o in theirs}
+    pairs = [(o, by_id[o.song_id]) for o in ours if o.song_id in by_id]
+
+    def right(o: SongOutcome) -> bool:
+        return (o.middle_genre_idx if middle else o.genre_idx) == o.true_idx
+
+    a = np.array([right(o) for o, _ in pairs])
+    b = np.array([right(o) for _, o in pairs])
+    clusters = np.array([o.artist or o.song_id for o, _ in pairs])
+    mcnemar = mcnemar_exact(a, b)
+    low, high = paired_bootstrap(a, b, seed=seed, clusters=clusters)
+    return {
+        "difference": float(a.mean() - b.mean()),
+        "interval": [low, high],
+        "mcnemar_p": mcnemar.p,
+        "tree_only": mcnemar.a_only,
+        "flat_only": mcnemar.b_only,
+        "n": len(pairs),
+    }
+
+
+def scores_json(found: Mapping[str, Scores]) -> dict[str, Any]:
+    """Scores as ``results.json`` holds them."""
+    return {kind: s.to_json() for kind, s in found.items()}
+
+
+def frames_for(
+    bundle: Bundle, manifest: Manifest, cache_dir: Path, on_done: Callable[[Song], None] = lambda _: None
+) -> FrameSource:
+    """The manifest's frames as this bundle wants them; raises FeatureError where its arrays have another spec."""
+    spec = bundle.features if isinstance(bundle.features, LogMelSpec) else LogMelSpec()
+    source = open_frames(manifest, spec, bundle.slices, cache_dir, on_done=on_done)
+    if source.spec != bundle.features:
+        raise FeatureError(
+            f"the songs have features {source.spec}, model {bundle.name} needs {bundle.features}; "
+            "give a manifest of the kind it was trained on"
+        )
+    return source
+
+
+def evaluate(
+    bundle: Bundle,
+    manifest: Manifest,
+    cache_dir: Path,
+    *,
+    route: Route | None = None,
+    allow_seen: bool = False,
+    on_song: Callable[[], None] = lambda: None,
+    on_frames: Callable[[Song], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Scores of a bundle on a manifest's songs, as ``results.json`` holds them.
+
+    Raises:
+        LeakError: songs that the bundle has seen are among them, unless ``allow_seen``, and then the result says so.
+        ManifestError: genres that the bundle does not know, or nothing to evaluate.
+    """
+    unknown = sorted({song.genre for song in manifest.usable} - set(bundle.labels))
+    if unknown:
+        raise ManifestError(
+            f"the manifest has genres {', '.join(unknown)} that model {bundle.name} does not know; it knows "
+            f"{', '.join(bundle.labels)}; leave those songs out"
+        )
+    seen = overlap([(s.song_id, s.sha256) for s in bundle.songs_seen], manifest.usable)
+    if seen and not allow_seen:
+        raise LeakError(
+            f"model {bundle.name} has seen {len(seen)} of the {len(manifest.usable)} songs, among them "
+            f"{', '.join(seen[:10])}; an accuracy on them would mean nothing. Leave them out, or say --allow-seen and "
+            "the result will say so too",
+            seen,
+        )
+    source = frames_for(bundle, manifest, cache_dir, on_frames)
+    found = outcomes(bundle, source.songs, source.frames, cache_dir, route, on_song)
+    if not found:
+        raise ManifestError("nothing to evaluate: no usable song has a slice that is loud enough to judge")
+    route = route or bundle.route
+    warnings = [f"{song_id} left out: {why}" for song_id, why in source.errors.items()]
+    if seen:
+        warnings.append(f"{len(seen)} of these songs were seen in training: this is no estimate of accuracy")
+    return {
+        "model": bundle.name,
+        "digest": bundle.digest,
+        "route": {"decoder": route.decoder, "unit": route.unit, "aggregation": route.aggregation},
+        "n_songs": len(found),
+        "n_seen": len(seen),
+        "labels": list(bundle.labels),
+        **scores_json(scores(found, bundle.labels)),
+        "middle_slice": middle_scores(found, bundle.labels).to_json(),
+        "warnings": warnings,
+    }

@@ -1,0 +1,252 @@
+"""Songs in, answers out: a loaded model and what it says."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hgenre.bundle import Bundle, load_bundle
+from hgenre.compiled.route import Route
+from hgenre.errors import AudioError, FeatureError, SilentAudioError, TooShortAudioError
+from hgenre.features import LogMelSpec
+from hgenre.shipped import find_bundle
+from hgenre.tree.spec import Node, child_name, genres_under
+
+
+@dataclass(frozen=True)
+class SliceAnswer:
+    """What one slice says: ``path`` holds (node or genre, probability), root first, most likely child each."""
+
+    start_s: float
+    genre: str
+    p: float
+    path: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class SongAnswer:
+    """What a model says of one song.
+
+    Attributes:
+        confidence: probability of ``genre``, in [0, 1].
+        tree_path: (node or genre, probability that the song is in it), root first, down to ``genre``.
+        probabilities: genre -> mean over voiced slices; under hard routing those of entered groups only.
+        votes: genre -> number of slices.
+        slices: voiced slices in order of time.
+    """
+
+    path: str
+    genre: str
+    confidence: float
+    tree_path: tuple[tuple[str, float], ...]
+    probabilities: dict[str, float]
+    votes: dict[str, int]
+    n_slices: int
+    duration_s: float
+    truncated: bool
+    model: str
+    warnings: tuple[str, ...]
+    slices: tuple[SliceAnswer, ...]
+
+    def to_json(self, *, timeline: bool = False) -> dict[str, Any]:
+        """The contract's JSON object; ``timeline`` adds the slices."""
+        record: dict[str, Any] = {
+            "path": self.path,
+            "genre": self.genre,
+            "confidence": self.confidence,
+            "answer": {
+                "label": self.genre,
+                "kind": "genre",
+                "genres": [self.genre],
+                "depth": len(self.tree_path) - 1,
+                "path": [list(step) for step in self.tree_path],
+            },
+            "probabilities": self.probabilities,
+            "votes": self.votes,
+            "n_slices": self.n_slices,
+            "duration_s": self.duration_s,
+            "truncated": self.truncated,
+            "model": self.model,
+            "warnings": list(self.warnings),
+        }
+        if timeline:
+            record["slices"] = [
+                {"start_s": s.start_s, "genre": s.genre, "p": s.p, "path": [list(step) for step in s.path]}
+                for s in self.slices
+            ]
+        return record
+
+
+@dataclass(frozen=True)
+class SongFault:
+    """Why a song has no answer."""
+
+    path: str
+    kind: str
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"path": self.path, "error": {"kind": self.kind, "message": self.message}}
+
+
+class Model:
+    """A bundle ready to answer. Programs are compiled when first needed and kept in the user's cache folder."""
+
+    def __init__(self, bundle: Bundle, route: Route | None = None, cache_dir: Path | None = None) -> None:
+        if not isinstance(bundle.features, LogMelSpec):
+            raise FeatureError(
+                f"model {bundle.name} was trained on ready-made arrays ({bundle.features.scale}), which cannot be "
+                "computed from audio; evaluate it on a manifest of such arrays, or predict with a model trained on audio"
+            )
+        self.bundle = bundle
+        self.route = route or bundle.route
+        self._features = bundle.features
+        self._cache_dir = cache_dir
+
+    @property
+    def genres(self) -> tuple[str, ...]:
+        return self.bundle.labels.genres
+
+    def predict(self, paths: Sequence[str | Path]) -> list[SongAnswer | SongFault]:
+        """An answer or a fault for every file, in order.
+
+        >>> import hgenre, hgenre.demo
+        >>> path = hgenre.demo.write_example("example.wav")
+        >>> model = hgenre.load("gtzan10-tree")
+        >>> [answer] = model.predict([path])
+        >>> answer.genre in model.genres
+        True
+        """
+        return list(self.predict_each(paths))
+
+    def predict_each(self, paths: Sequence[str | Path]) -> Iterator[SongAnswer | SongFault]:
+        """As ``predict``, one song after the other while the next ones are read."""
+        from hgenre.data.audio_slices import AudioSlices, read_ahead
+
+        songs = [AudioSlices(path, self._features, self.bundle.slices) for path in paths]
+        for song, result in self._answer(zip(songs, read_ahead(songs), strict=True)):
+            facts = song.facts
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                if facts is None:
+                    raise AudioError(song.path, "reading ended early; try again")
+                yield self._song_answer(song.path, result, facts.duration_s, facts.truncated, song.warnings)
+            except AudioError as error:
+                yield SongFault(song.path, error.kind, error.message)
+
+    def predict_waveform(self, waveform: np.ndarray, sample_rate_hz: int) -> SongAnswer:
+        """The answer for a mono waveform (sample,) in [-1, 1].
+
+        Raises:
+            AudioError: nothing in it can be judged: empty, not finite, silent or too short.
+
+        >>> import numpy as np, hgenre
+        >>> noise = np.random.default_rng(0).normal(0, 0.1, 5 * 16000)
+        >>> answer = hgenre.load("gtzan10-tree").predict_waveform(noise, 16000)
+        >>> round(sum(answer.probabilities.values()), 3)
+        1.0
+        """
+        from hgenre.audio import resample
+        from hgenre.data.audio_slices import WaveformSlices
+
+        waveform = resample(waveform, sample_rate_hz, self._features.sample_rate_hz)
+        song = WaveformSlices(waveform, self._features, self.bundle.slices)
+        [(_, result)] = self._answer([(None, iter(song))])
+        if isinstance(result, Exception):
+            raise result
+        duration_s = len(waveform) / self._features.sample_rate_hz
+        if result.n_slices == 0:
+            raise TooShortAudioError("waveform", f"too short: {duration_s:.2f} s, needed at least half a slice")
+        return self._song_answer("waveform", result, duration_s, False, ())
+
+    def log_proba(self, waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+        """Natural logarithms (genre,) of the song's probabilities, in the order of ``genres``.
+
+        >>> import numpy as np, hgenre
+        >>> noise = np.random.default_rng(0).normal(0, 0.1, 5 * 16000)
+        >>> hgenre.load("gtzan10-tree").log_proba(noise, 16000).shape
+        (10,)
+        """
+        probabilities = self.predict_waveform(waveform, sample_rate_hz).probabilities
+        with np.errstate(divide="ignore"):
+            return np.log(np.array(list(probabilities.values())))
+
+    def _answer(self, songs: Iterable[tuple[Any, Iterable[np.ndarray]]]) -> Iterator[tuple[Any, Any]]:
+        from hgenre.compiled.answering import answer_all
+
+        return answer_all(self.bundle, self.route, songs, self._program_of, self._weights(), catch=(AudioError,))
+
+    @cache  # noqa: B019 - one entry, and it is the model's own weights
+    def _weights(self) -> Any:
+        from hgenre.compiled.exported import weights_of
+
+        return weights_of(self.bundle)
+
+    @cache  # noqa: B019 - a handful of compiled programs that live as long as the model
+    def _program_of(self, n_slices: int) -> Any:
+        from hgenre.compiled.exported import cached_program
+        from hgenre.data.cache import default_cache_dir
+
+        return cached_program(self.bundle, self.route, n_slices, self._cache_dir or default_cache_dir())
+
+    def _song_answer(
+        self, path: str, result: Any, duration_s: float, truncated: bool, warnings: tuple[str, ...]
+    ) -> SongAnswer:
+        if result.genre_idx < 0:
+            raise SilentAudioError(path, f"silent: none of {result.n_slices} slices is loud enough to judge")
+        labels = self.bundle.labels
+        genre = labels.genres[result.genre_idx]
+        p = dict(zip(labels, result.probabilities.tolist(), strict=True))
+        step_s = self.bundle.slices.step_frames / self._features.frame_rate_hz
+        return SongAnswer(
+            path=path,
+            genre=genre,
+            confidence=p[genre],
+            tree_path=path_to(self.bundle.tree.root, genre, p),
+            probabilities=p,
+            votes=dict(zip(labels, result.votes.tolist(), strict=True)),
+            n_slices=int(result.voiced.sum()),
+            duration_s=duration_s,
+            truncated=truncated,
+            model=self.bundle.name,
+            warnings=warnings,
+            slices=tuple(
+                self._slice_answer(i * step_s, row)
+                for i, (row, heard) in enumerate(zip(result.logp, result.voiced, strict=True))
+                if heard
+            ),
+        )
+
+    def _slice_answer(self, start_s: float, logp: np.ndarray) -> SliceAnswer:
+        p = dict(zip(self.bundle.labels, np.exp(logp).tolist(), strict=True))
+        genre = self.bundle.labels.genres[int(logp.argmax())]
+        return SliceAnswer(round(start_s, 3), genre, p[genre], path_to(self.bundle.tree.root, genre, p))
+
+
+def path_to(root: Node, genre: str, p: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    """(node or genre, probability) from the root to a genre, through its home where groups overlap."""
+    steps: list[tuple[str, float]] = []
+    child: Node | str = root
+    while True:
+        steps.append((child_name(child), sum(p[g] for g in genres_under(child))))
+        if isinstance(child, str):
+            return tuple(steps)
+        child = child.children[child.home_child_idx(genre)]
+
+
+def load(name_or_path: str | Path = "gtzan10-tree", *, route: Route | None = None) -> Model:
+    """A model by the name of a shipped bundle or the path of a bundle's directory.
+
+    Raises:
+        BundleError: there is no such bundle, or it is damaged.
+
+    >>> import hgenre
+    >>> model = hgenre.load("gtzan10-tree")
+    >>> len(model.genres)
+    10
+    """
+    return Model(load_bundle(find_bundle(name_or_path), verify=False), route)

@@ -1,0 +1,28 @@
+"""Where the bundles and configurations that come with hgenre are."""
+
+from pathlib import Path
+
+from hgenre.errors import BundleError
+
+_PACKAGE = Path(__file__).resolve().parent
+_INSTALLED = _PACKAGE / "_shipped"
+ROOT = _INSTALLED if _INSTALLED.exists() else _PACKAGE.parent
+"""Holds ``artifacts/`` and ``configs/``: inside the package when installed, the checkout's top when editable."""
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Name -> directory of every bundle that comes with hgenre."""
+    found = sorted((ROOT / "artifacts").glob("*/manifest.json"))
+    return {path.parent.name: path.parent for path in found}
+
+
+def find_bundle(name_or_path: str | Path) -> Path:
+    """The directory of a bundle: a path that exists, or the name of a shipped one. Raises BundleError naming both."""
+    path = Path(name_or_path)
+    shipped = shipped_bundles()
+    if str(name_or_path) in shipped and not (path / "manifest.json").exists():
+        return shipped[str(name_or_path)]
+    if path.is_dir():
+        return path
+    names = ", ".join(shipped) or "none"
+    raise BundleError(f"no model {str(name_or_path)!r}: no such folder, and not among the shipped ones ({names})")

@@ -1,0 +1,1 @@
+"""Studies: experiments over configurations, folds and groupings."""

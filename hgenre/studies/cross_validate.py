@@ -1,0 +1,120 @@
+"""Out-of-fold scores: every song is answered by models that have seen neither it nor its artist or duplicates."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hgenre.data.leaks import check_disjoint
+from hgenre.data.manifest import Manifest, Song
+from hgenre.data.splits import Protocol, folds
+from hgenre.evaluate import SongOutcome, outcomes
+from hgenre.train import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Prepared,
+    about_bundle,
+    describe_run,
+    inner_split,
+    model_scores,
+    prepare,
+    summarise,
+    write_history,
+    write_text,
+)
+from hgenre.training.config import RunConfig, config_to_dict
+from hgenre.training.fit import Fitted, Progress, fit
+from hgenre.tree.spec import tree_to_json
+
+
+def cross_validate(
+    config: RunConfig,
+    manifest: Manifest | None = None,
+    *,
+    n_folds: int = 5,
+    out: Path,
+    command: str = "hgenre.studies.cross_validate",
+    cache_dir: Path | None = None,
+    on_progress: Callable[[int, str, Progress], None] = lambda n_done, what, progress: None,
+    on_frames: Callable[[Song, int], None] = lambda song, n_songs: None,
+) -> dict[str, Any]:
+    """Trains and scores a tree and its flat rival in every fold, for every seed; writes and returns the results.
+
+    Folds follow the configuration's protocol (``listed`` counts as ``artist``). Inside a fold the validation part is
+    cut from the training songs by the same protocol. ``on_progress`` is told how many fits are done.
+    """
+    started = time.perf_counter()
+    prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
+    protocol: Protocol = "song" if config.data.protocol == "song" else "artist"
+    held_out = folds(prepared.songs, protocol=protocol, n_folds=n_folds, seed=config.data.seed)
+    runs, found, fits, groupings = [], [], [], []
+    for seed in config.seeds:
+        answers: dict[str, list[SongOutcome]] = {"tree": [], "flat": []}
+        for k, test_ids in enumerate(held_out):
+            n_done = len(fits)
+
+            def report(progress: Progress, n_done: int = n_done, k: int = k, seed: int = seed) -> None:
+                on_progress(n_done, f"fold {k + 1}/{n_folds} seed {seed} ", progress)
+
+            fitted = fit_fold(prepared, protocol, test_ids, seed, command, report, answers)
+            fits.append(fitted)
+            assert fitted.tree is not None
+            groupings.append({"seed": seed, "fold": k, "tree": tree_to_json(fitted.tree.tree)})
+        found.append(answers)
+        runs.append({"seed": seed, "models": model_scores(answers, prepared.labels)})
+    n_songs = len(prepared.songs)
+    results = {
+        **describe_run(prepared, command, protocol),
+        "n_folds": n_folds,
+        "n_songs": {
+            "train": round(n_songs * (1 - 1 / n_folds) * (1 - config.data.validation_share)),
+            "validation": round(n_songs * (1 - 1 / n_folds) * config.data.validation_share),
+            "test": len(found[0]["tree"]),
+        },
+        "seconds": time.perf_counter() - started,
+        **summarise(runs, found, 0, prepared.labels),
+        "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
+    }
+    if config.tree.groups is not None:
+        results["tree"] = groupings[0]["tree"]
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
+    write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], fits)
+    write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def fit_fold(
+    prepared: Prepared,
+    protocol: Protocol,
+    test_ids: tuple[str, ...],
+    seed: int,
+    command: str,
+    on_progress: Callable[[Progress], None],
+    answers: dict[str, list[SongOutcome]],
+) -> Fitted:
+    """Fits one fold and adds the answers for its held-out songs to ``answers``."""
+    config = prepared.config
+    test = set(test_ids)
+    rest = [song for song in prepared.songs if song.song_id not in test]
+    split = {**inner_split(rest, protocol, config.data.validation_share, seed), **dict.fromkeys(test, TEST)}
+    check_disjoint(prepared.songs, split, protocol=protocol)
+    facts = {song.song_id: song for song in prepared.songs}
+    fitted = fit(
+        config,
+        prepared.labels,
+        prepared.learning([i for i, side in split.items() if side == TRAIN]),
+        prepared.learning([i for i, side in split.items() if side == VALIDATION]),
+        facts,
+        seed=seed,
+        about=about_bundle(config, command),
+        on_progress=on_progress,
+    )
+    test_songs = [song for song in prepared.songs if song.song_id in test]
+    for kind, bundle in (("tree", fitted.tree), ("flat", fitted.flat)):
+        assert bundle is not None
+        answers[kind] += outcomes(replace(bundle, digest=""), test_songs, prepared.source.frames, prepared.cache_dir)
+    return fitted
