@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import hgenre.audio
 from hgenre.audio import open_audio, read_audio
 from hgenre.audio.decoding import to_mono
+from hgenre.audio.pyav_decoder import open_pyav
 from hgenre.errors import AudioError, EmptyAudioError, NonFiniteAudioError, UnreadableAudioError
 from tests.audio_files import tones, write_ffmpeg, write_sound
 
@@ -133,6 +134,17 @@ def test_mono_is_the_mean_of_all_channels(tmp_path: Path, n_channels: int) -> No
     waveform, facts = read_audio(write_sound(tmp_path / "a.wav", sound, subtype="FLOAT"))
     np.testing.assert_allclose(waveform, sound.mean(axis=1), atol=1e-7)
     assert facts.n_channels == n_channels
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 6, 8, 9, 16, 64])
+def test_any_number_of_channels_goes_through_ffmpeg(tmp_path: Path, n_channels: int) -> None:
+    sound = tones(duration_s=0.2, n_channels=n_channels)
+    with write_sound(tmp_path / "a.caf", sound, subtype="FLOAT").open("rb") as file:
+        decoding = open_pyav(file)
+        waveform = np.concatenate(list(decoding.chunks))
+        decoding.close()
+    np.testing.assert_allclose(waveform, sound.mean(axis=1), atol=1e-6)
+    assert decoding.n_channels == n_channels
 
 
 def test_stereo_to_mono_is_exactly_half_the_sum() -> None:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import av
 import av.container
+import numpy as np
 
 from hgenre.audio.decoding import CallbackFile, DecoderRefusal, Decoding, to_mono
 from hgenre.audio.mpeg import find_first_frame
@@ -54,7 +55,7 @@ def _decode(container: av.container.InputContainer, file: BinaryIO, n_exact: int
     if stream.codec_context is None:
         raise DecoderRefusal(f"no decoder for the audio in the {form} file")
     faults: list[str] = []
-    frames = _planar_frames(container, stream, n_exact, faults)
+    frames = _packed_frames(container, stream, n_exact, faults)
     # The first frame knows: an HE-AAC header may state half the rate that is decoded.
     first = next(frames, None)
     return Decoding(
@@ -62,20 +63,20 @@ def _decode(container: av.container.InputContainer, file: BinaryIO, n_exact: int
         codec=f"{form}/{stream.codec_context.name}",
         sample_rate_hz=first.sample_rate if first else stream.codec_context.sample_rate,
         n_channels=first.layout.nb_channels if first else stream.codec_context.channels,
-        chunks=(to_mono(frame.to_ndarray()) for frame in chain([first] if first else [], frames)),
+        chunks=(_mono_of(frame) for frame in chain([first] if first else [], frames)),
         close=container.close,
         faults=faults,
     )
 
 
-def _planar_frames(
+def _packed_frames(
     container: av.container.InputContainer, stream: av.AudioStream, n_exact: int | None, faults: list[str]
 ) -> Iterator[av.AudioFrame]:
-    """Every frame that decodes, as planar float32; a damaged packet is left out and told of in ``faults``.
+    """Every frame that decodes, as packed float32; a damaged packet is left out and told of in ``faults``.
 
     Stops after ``n_exact`` samples: ffmpeg takes the tags behind a WavPack stream for a damaged block.
     """
-    planar = av.AudioResampler(format="fltp")
+    packed = av.AudioResampler(format="flt")
     n_samples = n_bad_packets = 0
     first_fault = ""
     packets = container.demux(stream)
@@ -96,12 +97,17 @@ def _planar_frames(
         try:
             for frame in decoded:
                 n_samples += frame.samples
-                yield from planar.resample(frame)
+                yield from packed.resample(frame)
         except ValueError:
             faults.append("rate or channels change within the stream; decoded up to there")
             break
     if n_bad_packets:
         faults.append(f"{n_bad_packets} packets do not decode (ffmpeg: {first_fault})")
+
+
+def _mono_of(frame: av.AudioFrame) -> np.ndarray:
+    """The frame as mono; packed, because of eight planes or more PyAV 18 counts too many and reads foreign memory."""
+    return to_mono(frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T)
 
 
 def _plain(error: Exception) -> str:
