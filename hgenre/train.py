@@ -85,10 +85,12 @@ def train_tree(
     Raises:
         ConfigError, TreeError, ManifestError, LeakError: before anything is trained.
 
-    >>> import hgenre, hgenre.demo
+    >>> from pathlib import Path
+    >>> import hgenre
+    >>> from hgenre.demo.corpus import invented_songs, write_corpus
     >>> from hgenre.training.config import config_from_dict
-    >>> manifest = hgenre.demo.write_corpus("corpus", songs_per_genre=8)
-    >>> config = config_from_dict({"name": "tiny", "features": {"slice_s": 2.0, "step_s": 2.0}, "optimiser": {"epochs": 1}})
+    >>> manifest = hgenre.read_manifest(write_corpus(invented_songs(8, seed=0), Path("corpus")))
+    >>> config = config_from_dict({"name": "tiny", "optimiser": {"epochs": 1}})
     >>> result = hgenre.train_tree(config, manifest, out="runs/tiny")
     >>> sorted(p.name for p in result.directory.iterdir())
     ['bundle', 'config.json', 'flat', 'history.csv', 'results.json']

@@ -18,6 +18,9 @@ from hgenre.nets.spec import NetSpec
 Array = Any
 Variables = dict[str, Any]
 
+LAST_LAYER = "logits"
+"""The layer of every net whose outputs are the children's logits."""
+
 
 @dataclass(frozen=True)
 class Net:

@@ -64,12 +64,14 @@ class TreeConfig:
     Attributes:
         groups: nested tables and lists of genres; None derives groups from the flat net's held-out confusions.
         n_groups: with derived groups: how many; None lets the confusions choose.
+        warm_start: nodes start from the flat net's weights where they have its net spec (as HD-CNN, Yan et al. 2015).
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     groups: dict[str, Any] | list[Any] | None = None
     n_groups: int | None = None
+    warm_start: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hgenre.features import Normalisation, fit_normalisation
 from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
 from hgenre.grouping.confusion import soft_confusion
 from hgenre.labels import Labels
-from hgenre.nets.build import build_net
+from hgenre.nets.build import Variables, build_net
 from hgenre.nets.spec import NetSpec
 from hgenre.training.config import RunConfig
 from hgenre.training.loop import Epoch, NodeTask, TrainedNet, build_logits, slice_logits, train_net
@@ -80,7 +80,9 @@ def fit(
         for song_id in songs.ids
     )
 
-    def net_for(name: str, node: Node, spec: NetSpec) -> tuple[TrainedNet, float, tuple[np.ndarray, np.ndarray]]:
+    def net_for(
+        name: str, node: Node, spec: NetSpec, start: Variables | None = None
+    ) -> tuple[TrainedNet, float, tuple[np.ndarray, np.ndarray]]:
         net = build_net(spec, len(node.children))
         task = node_task(node, labels, name)
         standard = standard_of(normalisation)
@@ -93,6 +95,7 @@ def fit(
             config.optimiser,
             config.augment,
             seed=_net_seed(seed, name),
+            start=start,
             on_epoch=lambda epoch: work.epoch(name, node, epoch),
         )
         work.finish(node)
@@ -132,7 +135,9 @@ def fit(
         if tree.is_flat:
             nets[node.name] = (flat_net, flat_temperature)
             continue
-        trained, temperature, _ = net_for(node.name, node, _net_spec(config, node, tree))
+        spec = _net_spec(config, node, tree)
+        start = flat_net.variables if config.tree.warm_start and spec == config.net else None
+        trained, temperature, _ = net_for(node.name, node, spec, start)
         nets[node.name] = (trained, temperature)
     return Fitted(bundle_of(tree, nets, config.name), flat, history, grouping)
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hgenre.errors import FeatureError
 from hgenre.features import level_free, standardise, voiced
 from hgenre.features.spec import FeatureSpec
-from hgenre.nets.build import Net, Variables
+from hgenre.nets.build import LAST_LAYER, Net, Variables
 from hgenre.training.augment import mixup, perturb_spectrum, spec_augment
 from hgenre.training.config import AugmentConfig, OptimiserConfig
 from hgenre.training.songs import LearningSongs, Standard, random_batches, spread_slices
@@ -78,11 +78,13 @@ def train_net(
     augment: AugmentConfig,
     *,
     seed: int,
+    start: Variables | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> TrainedNet:
     """Trains one net on the songs under its node and keeps the epoch with the best validation song log-loss.
 
-    Weights, draws and augmentation follow from ``seed``. The batch is spread over all local devices; batch statistics
+    Weights, draws and augmentation follow from ``seed``; ``start`` gives the weights of another net of the same spec to
+    begin with, its last layer apart. The batch is spread over all local devices; batch statistics
     are those of the whole batch.
 
     Raises:
@@ -103,6 +105,8 @@ def train_net(
 
     slice_sharding, replicated = shardings(optimiser.batch_size)
     variables = net.init(init_key, train.features.n_mels, train.slices.n_frames)
+    if start is not None:
+        variables = warm(variables, start)
     state = TrainState(variables["params"], variables["batch_stats"], transform.init(variables["params"]))
     state = jax.device_put(state, replicated)
     step = build_step(net, train.features, task.n_children, transform, optimiser, augment)
@@ -141,6 +145,12 @@ def train_net(
             break
     assert best is not None
     return TrainedNet(best[2], tuple(history), best[1])
+
+
+def warm(variables: Variables, start: Variables) -> Variables:
+    """``variables`` with every layer but the last taken from ``start``, a net of the same spec."""
+    last = {LAST_LAYER: variables["params"][LAST_LAYER]}
+    return {"params": {**start["params"], **last}, "batch_stats": start["batch_stats"]}
 
 
 def build_optimiser(config: OptimiserConfig, n_steps: int) -> optax.GradientTransformation:
