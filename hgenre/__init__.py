@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hgenre.bundle import Bundle, load_bundle, save_bundle
-    from hgenre.compiled.route import Route
     from hgenre.data.manifest import Manifest, Song, read_manifest, write_manifest
     from hgenre.errors import HgenreError
     from hgenre.labels import Labels
     from hgenre.predict import Model, SongAnswer, SongFault, load
     from hgenre.train import RunResult, train_tree
     from hgenre.training.config import RunConfig, read_config
+    from hgenre.tree.route import Route
     from hgenre.tree.spec import Node, TreeSpec, tree_from_groups
 
 __version__ = "0.1.0"
@@ -27,7 +27,7 @@ _HOMES = {
     "Manifest": "hgenre.data.manifest",
     "Model": "hgenre.predict",
     "Node": "hgenre.tree.spec",
-    "Route": "hgenre.compiled.route",
+    "Route": "hgenre.tree.route",
     "RunConfig": "hgenre.training.config",
     "RunResult": "hgenre.train",
     "Song": "hgenre.data.manifest",

@@ -10,7 +10,6 @@ import numpy as np
 from hgenre.bundle import Bundle
 from hgenre.compiled.answering import SongResult, answer_all
 from hgenre.compiled.exported import cached_program, weights_of
-from hgenre.compiled.route import Route
 from hgenre.data.frames import FrameSource, open_frames
 from hgenre.data.leaks import overlap
 from hgenre.data.manifest import Manifest, Song
@@ -19,6 +18,7 @@ from hgenre.features import LogMelSpec, cut_slices
 from hgenre.labels import Labels
 from hgenre.metrics.classification import Scores, score
 from hgenre.metrics.intervals import mcnemar_exact, paired_bootstrap
+from hgenre.tree.route import Route
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from hgenre.bundle import Bundle, load_bundle
-from hgenre.compiled.route import Route
 from hgenre.errors import AudioError, FeatureError, SilentAudioError, TooShortAudioError
 from hgenre.features import LogMelSpec
 from hgenre.shipped import find_bundle
+from hgenre.tree.route import Route
 from hgenre.tree.spec import Node, child_name, genres_under
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from hgenre.compiled.route import Route
 from hgenre.features import FeatureSpec, Normalisation, SliceSpec
 from hgenre.labels import Labels
 from hgenre.nets.spec import NetSpec
+from hgenre.tree.route import Route
 from hgenre.tree.spec import TreeSpec
 
 SCHEMA_VERSION = 1
@@ -49,7 +49,7 @@ class Bundle:
     nets: Mapping[str, NetSpec]
     variables: Mapping[str, Variables]
     temperatures: Mapping[str, float]
-    route: Route = Route()
+    route: Route = field(default_factory=Route)
     songs_seen: tuple[SeenSong, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Bundles on disk: a directory with ``manifest.json`` and ``weights.safetensors``.
 
-A bundle is written beside its place, read back, and renamed into place, so that whoever looks finds the old one or the
-new one. Loading is strict both ways: every array that the manifest names must be there with its shape, and nothing else.
+A bundle is written beside its place, read back, and renamed into place, so that whoever looks finds the old one or
+the new one. Loading is strict both ways: every array that the manifest names must be there with its shape, and nothing
+else.
 """
 
 import hashlib
@@ -17,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from hgenre.bundle.bundle import SCHEMA_VERSION, Bundle, SeenSong, flatten, unflatten
-from hgenre.compiled.route import Route
 from hgenre.errors import BundleError, HgenreError
 from hgenre.features import Normalisation, SliceSpec, from_json, to_json
 from hgenre.labels import Labels
 from hgenre.nets.spec import net_from_json, net_to_json
+from hgenre.tree.route import Route
 from hgenre.tree.spec import tree_from_json, tree_to_json
 
 MANIFEST = "manifest.json"

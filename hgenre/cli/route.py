@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from hgenre.compiled.route import Route
+    from hgenre.tree.route import Route
 
 
 class DecoderOption(StrEnum):

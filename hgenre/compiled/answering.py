@@ -11,8 +11,8 @@ import numpy as np
 
 from hgenre.bundle import Bundle
 from hgenre.compiled.program import Program, Weights
-from hgenre.compiled.route import Route
 from hgenre.features import statistics_for, voiced
+from hgenre.tree.route import Route
 from hgenre.tree.vote import SongAnswers, SongSums, answer_songs
 
 CHUNK_SIZES = (4, 16, 64)

@@ -20,7 +20,7 @@ import numpy as np
 
 from hgenre.bundle import Bundle
 from hgenre.compiled.program import Program, ProgramAnswer, Weights, build_program
-from hgenre.compiled.route import Route
+from hgenre.tree.route import Route
 from hgenre.tree.vote import SongSums
 
 PROGRAM_VERSION = 1

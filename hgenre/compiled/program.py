@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hgenre.compiled.route import Route
 from hgenre.features import FeatureSpec, standardise
 from hgenre.tree.posterior import log_posterior, routed_log_posterior, routing_nodes
+from hgenre.tree.route import Route
 from hgenre.tree.spec import Node, TreeSpec
 from hgenre.tree.vote import SongSums, sum_slices
 

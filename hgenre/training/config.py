@@ -105,7 +105,8 @@ class AugmentConfig:
     Attributes:
         gain_db: level error, uniform in +-.
         tilt_db: spectral tilt from lowest to highest band, uniform in +-.
-        n_freq_masks, freq_mask_mels, n_time_masks, time_mask_frames: SpecAugment (Park et al. 2019): masks up to so wide.
+        n_freq_masks, freq_mask_mels, n_time_masks, time_mask_frames: SpecAugment (Park et al. 2019), masks up to so
+            wide.
         mixup_alpha: Beta(alpha, alpha) mixing weights (Zhang et al. 2018).
     """
 
