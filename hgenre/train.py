@@ -298,19 +298,23 @@ def _write_run(
     best: int,
 ) -> RunResult:
     directory.mkdir(parents=True, exist_ok=True)
-    metrics = {key: results[key] for key in ("protocol", "n_songs", "seeds", "models")}
-    saved = {}
-    for kind, bundle in (("bundle", fits[best].tree), ("flat", fits[best].flat)):
-        if bundle is not None:
-            model = "tree" if kind == "bundle" else "flat"
-            own = {**metrics, "models": {model: results["models"][model]}}
-            saved[kind] = save_bundle(replace(bundle, metrics=own), directory / kind)
-        elif (directory / kind).exists():
-            shutil.rmtree(directory / kind)
+    saved = save_fit(directory, fits[best], {key: results[key] for key in ("protocol", "n_songs", "seeds", "models")})
     write_text(directory / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
     write_history(directory / "history.csv", seeds, fits)
     write_text(directory / "results.json", json.dumps(results, indent=1) + "\n")
     return RunResult(directory, results, saved.get("bundle", saved["flat"]), saved["flat"])
+
+
+def save_fit(directory: Path, fitted: Fitted, metrics: Mapping[str, Any]) -> dict[str, Bundle]:
+    """Saves ``bundle/`` (the tree, if there is one) and ``flat/`` with their results; returns them by those names."""
+    saved = {}
+    for place, kind, bundle in (("bundle", "tree", fitted.tree), ("flat", "flat", fitted.flat)):
+        if bundle is not None:
+            own = {**metrics, "models": {kind: metrics["models"][kind]}}
+            saved[place] = save_bundle(replace(bundle, metrics=own), directory / place)
+        elif (directory / place).exists():
+            shutil.rmtree(directory / place)
+    return saved
 
 
 def write_history(path: Path, seeds: Sequence[Any], fits: Sequence[Fitted]) -> None:

@@ -34,6 +34,7 @@ def cross_validate(
     data: Data = None,
     out: Out = None,
     folds: Annotated[int, typer.Option(min=2, help="Parts that take turns as the songs set aside.")] = 5,
+    refit: Annotated[bool, typer.Option(help="Fit once more on all songs at the end, and save that model.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a configuration out of fold: every song is answered by models that have not seen it (nor its artist)."""
@@ -47,12 +48,13 @@ def cross_validate(
 
     loaded, manifest = _inputs(config, data)
     directory = out or Path("runs") / f"{loaded.name}-folds"
-    n_fits = folds * len(loaded.seeds)
+    n_fits = folds * len(loaded.seeds) + refit
     with training_progress() as (on_frames, on_fit):
         results = run(
             loaded,
             manifest,
             n_folds=folds,
+            refit=refit,
             out=directory,
             command=_command(),
             on_frames=on_frames,

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from hgenre.train import (
     inner_split,
     model_scores,
     prepare,
+    save_fit,
     summarise,
     write_history,
     write_text,
@@ -35,6 +35,7 @@ def cross_validate(
     manifest: Manifest | None = None,
     *,
     n_folds: int = 5,
+    refit: bool = False,
     out: Path,
     command: str = "hgenre.studies.cross_validate",
     cache_dir: Path | None = None,
@@ -45,6 +46,10 @@ def cross_validate(
 
     Folds follow the configuration's protocol (``listed`` counts as ``artist``). Inside a fold the validation part is
     cut from the training songs by the same protocol. ``on_progress`` is told how many fits are done.
+
+    Args:
+        refit: at the end fit once more on all songs, and save ``bundle/`` and ``flat/`` with the out-of-fold scores:
+            the folds say how good such a model is, and this one has seen every song.
     """
     started = time.perf_counter()
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
@@ -59,8 +64,10 @@ def cross_validate(
             def report(progress: Progress, n_done: int = n_done, k: int = k, seed: int = seed) -> None:
                 on_progress(n_done, f"fold {k + 1}/{n_folds} seed {seed} ", progress)
 
-            fitted = fit_fold(prepared, protocol, test_ids, seed, command, report, answers)
+            fitted = fit_songs(prepared, protocol, test_ids, seed, command, report)
             fits.append(fitted)
+            for kind, found_here in answer_fold(prepared, fitted, test_ids).items():
+                answers[kind] += found_here
             assert fitted.tree is not None
             groupings.append({"seed": seed, "fold": k, "tree": tree_to_json(fitted.tree.tree)})
         found.append(answers)
@@ -81,40 +88,48 @@ def cross_validate(
     if config.tree.groups is not None:
         results["tree"] = groupings[0]["tree"]
     out.mkdir(parents=True, exist_ok=True)
+    if refit:
+        n_done = len(fits)
+        final = fit_songs(prepared, protocol, (), config.seeds[0], command, lambda p: on_progress(n_done, "refit ", p))
+        save_fit(out, final, {key: results[key] for key in ("protocol", "n_folds", "n_songs", "seeds", "models")})
     write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
     write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], fits)
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     return results
 
 
-def fit_fold(
+def fit_songs(
     prepared: Prepared,
     protocol: Protocol,
-    test_ids: tuple[str, ...],
+    held_out: tuple[str, ...],
     seed: int,
     command: str,
     on_progress: Callable[[Progress], None],
-    answers: dict[str, list[SongOutcome]],
 ) -> Fitted:
-    """Fits one fold and adds the answers for its held-out songs to ``answers``."""
+    """Fits a tree and its flat rival on all songs but those held out."""
     config = prepared.config
-    test = set(test_ids)
+    test = set(held_out)
     rest = [song for song in prepared.songs if song.song_id not in test]
     split = {**inner_split(rest, protocol, config.data.validation_share, seed), **dict.fromkeys(test, TEST)}
     check_disjoint(prepared.songs, split, protocol=protocol)
-    facts = {song.song_id: song for song in prepared.songs}
-    fitted = fit(
+    return fit(
         config,
         prepared.labels,
         prepared.learning([i for i, side in split.items() if side == TRAIN]),
         prepared.learning([i for i, side in split.items() if side == VALIDATION]),
-        facts,
+        {song.song_id: song for song in prepared.songs},
         seed=seed,
         about=about_bundle(config, command),
         on_progress=on_progress,
     )
-    test_songs = [song for song in prepared.songs if song.song_id in test]
-    for kind, bundle in (("tree", fitted.tree), ("flat", fitted.flat)):
-        assert bundle is not None
-        answers[kind] += outcomes(replace(bundle, digest=""), test_songs, prepared.source.frames, prepared.cache_dir)
-    return fitted
+
+
+def answer_fold(prepared: Prepared, fitted: Fitted, held_out: tuple[str, ...]) -> dict[str, list[SongOutcome]]:
+    """The answers of tree and flat net for the songs held out."""
+    test = set(held_out)
+    songs = [song for song in prepared.songs if song.song_id in test]
+    return {
+        kind: outcomes(bundle, songs, prepared.source.frames, prepared.cache_dir)
+        for kind, bundle in (("tree", fitted.tree), ("flat", fitted.flat))
+        if bundle is not None
+    }
