@@ -22,7 +22,8 @@ def find_bundle(name_or_path: str | Path) -> Path:
     shipped = shipped_bundles()
     if str(name_or_path) in shipped and not (path / "manifest.json").exists():
         return shipped[str(name_or_path)]
-    if path.is_dir():
+    # A replacement that was cut off left the old bundle under this name; load_bundle brings it back.
+    if path.is_dir() or path.with_name(f".{path.name}.old").is_dir():
         return path
     names = ", ".join(shipped) or "none"
     raise BundleError(f"no model {str(name_or_path)!r}: no such folder, and not among the shipped ones ({names})")

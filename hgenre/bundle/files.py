@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -34,14 +34,15 @@ def save_bundle(bundle: Bundle, directory: str | Path) -> Bundle:
     """Writes a bundle to ``directory``, replacing a bundle that stands there; returns it with its digest.
 
     Raises:
-        BundleError: the place holds something that is not a bundle, or the disk refuses.
+        BundleError: the place holds something that is not a bundle, an array is not finite, or the disk refuses.
     """
     directory = Path(directory).absolute()
-    _recover(directory)
-    if directory.exists() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
-        raise BundleError(f"{directory} is not empty and holds no bundle; choose another place")
     arrays = _arrays(bundle)
+    _check_finite(arrays, f"model {bundle.name}", "its training diverged; train again with a lower learning rate")
     try:
+        _recover(directory)
+        if directory.exists() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
+            raise BundleError(f"{directory} is not empty and holds no bundle; choose another place")
         directory.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".new", dir=directory.parent))
     except OSError as error:
@@ -73,14 +74,14 @@ def load_bundle(directory: str | Path, *, verify: bool = True) -> Bundle:
         BundleError: nothing there, damaged, of another schema, or arrays that the manifest does not name.
     """
     directory = Path(directory)
-    if not directory.exists():
-        _recover(directory)
     try:
+        if not directory.exists():
+            _recover(directory)
         raw = (directory / MANIFEST).read_bytes()
         manifest = json.loads(raw)
     except FileNotFoundError:
         raise BundleError(f"{directory} holds no bundle: {MANIFEST} is missing; train one or name another") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{directory / MANIFEST} cannot be read: {error}") from None
     found = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if found != SCHEMA_VERSION:
@@ -91,7 +92,7 @@ def load_bundle(directory: str | Path, *, verify: bool = True) -> Bundle:
     arrays = _read_weights(directory / WEIGHTS, manifest, verify)
     try:
         return _from_manifest(manifest, arrays, hashlib.sha256(raw).hexdigest())
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BundleError(f"{directory / MANIFEST} is damaged: {type(error).__name__} {error}") from None
     except BundleError:
         raise
@@ -104,7 +105,7 @@ def _arrays(bundle: Bundle) -> dict[str, np.ndarray]:
     arrays[f"{_NORMALISATION}/mean_db"] = bundle.normalisation.mean_db
     arrays[f"{_NORMALISATION}/std_db"] = bundle.normalisation.std_db
     # safetensors writes the bytes of transposed arrays as they lie in memory, under the transposed shape.
-    return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in sorted(arrays.items())}
+    return {name: np.asarray(array, dtype=np.float32, order="C") for name, array in sorted(arrays.items())}
 
 
 def _manifest(bundle: Bundle, arrays: Mapping[str, np.ndarray], weights_sha256: str) -> dict[str, Any]:
@@ -133,11 +134,22 @@ def _from_manifest(manifest: dict[str, Any], arrays: dict[str, np.ndarray], dige
     nets = {node: net_from_json(spec) for node, spec in manifest["nets"].items()}
     temperatures = {node: float(t) for node, t in manifest["temperatures"].items()}
     needed = {node.name for node in tree.net_nodes}
+    if not needed:
+        raise BundleError(f"the tree can only end in {labels.genres[0]!r}; a model needs two genres or more")
     normalisation = Normalisation(
         manifest["normalisation"],
         arrays.pop(f"{_NORMALISATION}/mean_db"),
         arrays.pop(f"{_NORMALISATION}/std_db"),
     )
+    features, slices, route = from_json(manifest["features"]), SliceSpec(**manifest["slices"]), manifest["route"]
+    _check_whole_numbers(features, slices)
+    if normalisation.mean_db.shape != (features.n_mels,):
+        raise BundleError(
+            f"normalisation has {len(normalisation.mean_db)} mel bands, the features have {features.n_mels}"
+        )
+    for field, known in get_type_hints(Route).items():
+        if route[field] not in get_args(known):
+            raise BundleError(f"route has {field} {route[field]!r}; known are {', '.join(get_args(known))}")
     variables = unflatten(arrays)
     for what, names in (("nets", nets), ("temperatures", temperatures), ("weights", variables)):
         if set(names) != needed:
@@ -146,16 +158,16 @@ def _from_manifest(manifest: dict[str, Any], arrays: dict[str, np.ndarray], dige
         raise BundleError(f"temperatures must be finite and above 0, found {temperatures}")
     return Bundle(
         tree=tree,
-        features=from_json(manifest["features"]),
-        slices=SliceSpec(**manifest["slices"]),
+        features=features,
+        slices=slices,
         normalisation=normalisation,
         nets=nets,
         variables=variables,
         temperatures=temperatures,
-        route=Route(**manifest["route"]),
+        route=Route(**route),
         songs_seen=tuple(SeenSong(str(i), str(s), str(p)) for i, s, p in manifest["songs_seen"]),
-        metrics=manifest["metrics"],
-        about=manifest["about"],
+        metrics=dict(manifest["metrics"]),
+        about=dict(manifest["about"]),
         name=str(manifest["name"]),
         digest=digest,
     )
@@ -185,6 +197,10 @@ def _read_weights(path: Path, manifest: dict[str, Any], verify: bool) -> dict[st
         arrays = load(data)
     except SafetensorError as error:
         raise BundleError(f"{path} is not a safetensors file: {error}") from None
+    foreign = sorted(name for name, array in arrays.items() if array.dtype != np.float32)
+    if foreign:
+        raise BundleError(f"{path}: array {foreign[0]} holds {arrays[foreign[0]].dtype}, needed float32")
+    _check_finite(arrays, str(path), "the bundle is damaged, fetch it again")
     stated = manifest.get("arrays")
     found = {name: list(array.shape) for name, array in arrays.items()}
     if stated != found:
@@ -194,6 +210,19 @@ def _read_weights(path: Path, manifest: dict[str, Any], verify: bool) -> dict[st
             f"{path}: arrays differ from {MANIFEST} at {', '.join(differing[:5])} ({len(differing)} in all)"
         )
     return arrays
+
+
+def _check_whole_numbers(*specs: Any) -> None:
+    for spec in specs:
+        for name, kind in get_type_hints(type(spec)).items():
+            if kind is int and type(getattr(spec, name)) is not int:
+                raise BundleError(f"{name} must be a whole number, found {getattr(spec, name)!r}")
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray], where: str, advice: str) -> None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise BundleError(f"{where}: array {name} holds NaN or infinite values; {advice}")
 
 
 def _write_durably(path: Path, data: bytes) -> None:
@@ -210,7 +239,11 @@ def _put_in_place(beside: Path, directory: Path) -> None:
         return
     waiting = _waiting(directory)
     os.replace(directory, waiting)
-    os.replace(beside, directory)
+    try:
+        os.replace(beside, directory)
+    except OSError:
+        os.replace(waiting, directory)
+        raise
     shutil.rmtree(waiting, ignore_errors=True)
 
 

@@ -20,11 +20,14 @@ import numpy as np
 
 from hgenre.bundle import Bundle
 from hgenre.compiled.program import Program, ProgramAnswer, Weights, build_program
+from hgenre.errors import BundleError
 from hgenre.tree.route import Route
 from hgenre.tree.vote import SongSums
 
-PROGRAM_VERSION = 1
-"""Raised when the program computes something else for the same bundle."""
+PROGRAM_VERSION = 2
+"""Raised when the program computes something else for the same bundle, or is kept in another form."""
+
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 def weights_of(bundle: Bundle) -> Weights:
@@ -38,13 +41,24 @@ def weights_of(bundle: Bundle) -> Weights:
 
 
 def bundle_program(bundle: Bundle, route: Route) -> Program:
-    """The traced program of a bundle; imports flax."""
+    """The traced program of a bundle; imports flax. Raises BundleError where weights do not fit their net's spec."""
     from hgenre.nets.build import build_net
 
-    apply: Mapping[str, Callable] = {
-        node.name: build_net(bundle.nets[node.name], len(node.children)).apply for node in bundle.tree.net_nodes
-    }
+    nets = {node.name: build_net(bundle.nets[node.name], len(node.children)) for node in bundle.tree.net_nodes}
+    sizes = bundle.features.n_mels, bundle.slices.n_frames
+    for name, net in nets.items():
+        fresh = jax.eval_shape(lambda key, net=net: net.init(key, *sizes), jax.random.key(0))
+        if _shapes(fresh) != _shapes(bundle.variables[name]):
+            raise BundleError(
+                f"model {bundle.name}: the weights of node {name!r} do not fit its net, {bundle.nets[name]}; "
+                "the bundle is damaged, fetch it again"
+            )
+    apply: Mapping[str, Callable] = {name: net.apply for name, net in nets.items()}
     return build_program(bundle.tree, apply, route, bundle.features)
+
+
+def _shapes(variables: Any) -> Any:
+    return jax.tree.map(lambda a: tuple(a.shape), variables)
 
 
 def argument_shapes(bundle: Bundle, n_slices: int) -> tuple[Any, ...]:
@@ -112,15 +126,19 @@ def cached_program(bundle: Bundle, route: Route, n_slices: int, directory: Path)
 
 def _read(path: Path) -> jax.export.Exported | None:
     try:
-        return jax.export.deserialize(bytearray(path.read_bytes()))
+        kept = path.read_bytes()
+        checksum, data = kept[:_CHECKSUM_BYTES], kept[_CHECKSUM_BYTES:]
+        # Damage inside the lowered program would show only when it runs.
+        return jax.export.deserialize(bytearray(data)) if hashlib.sha256(data).digest() == checksum else None
     except FileNotFoundError:
         return None
-    except Exception:  # whatever a damaged or foreign file makes the reader raise, the cure is to export again
+    except Exception:  # whatever a foreign file makes the reader raise, the cure is to export again
         return None
 
 
 def _keep(path: Path, data: bytes) -> None:
     """Writes beside and renames; a cache that cannot be written costs time, not the answer."""
+    data = hashlib.sha256(data).digest() + data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, beside = tempfile.mkstemp(prefix=path.stem, suffix=".new", dir=path.parent)

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 from jax.nn import initializers
 
+from hgenre.errors import FeatureError
 from hgenre.nets.pool import max_pool_2x2
 
 Array = Any
@@ -17,7 +18,11 @@ XAVIER_NORMAL = initializers.glorot_normal()
 
 
 class DeepCNN(nn.Module):
-    """Logits (slice, child) from normalised log-mel (slice, mel, frame); the slice's size is fixed at init."""
+    """Logits (slice, child) from normalised log-mel (slice, mel, frame); the slice's size is fixed at init.
+
+    Raises:
+        FeatureError: the slice has fewer mels or frames than its halvings need.
+    """
 
     n_children: int
     widths: Sequence[int]
@@ -26,6 +31,13 @@ class DeepCNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
+        _, n_mels, n_frames = x.shape
+        needed = 2 ** len(self.widths)
+        if min(n_mels, n_frames) < needed:
+            raise FeatureError(
+                f"deep_cnn halves a slice {len(self.widths)} times, found slices of {n_mels} mels x {n_frames} frames, "
+                f"needed at least {needed} of both; give the net fewer widths or use longer slices"
+            )
         x = x[..., None]
         for i, width in enumerate(self.widths, start=1):
             x = nn.Conv(width, (3, 3), kernel_init=KAIMING_UNIFORM, name=f"conv{i}")(x)

@@ -19,7 +19,7 @@ class NetSpec:
         dropout: probability of dropping a unit before (``short_chunk``) or after (``deep_cnn``) the dense layers.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     kind: NetKind = "short_chunk"
     widths: tuple[int, ...] = (16, 32, 64, 128)
@@ -33,7 +33,7 @@ def net_to_json(spec: NetSpec) -> dict[str, Any]:
 
 
 def net_from_json(values: dict[str, Any]) -> NetSpec:
-    """Inverse of ``net_to_json``; raises BundleError on fields or kinds it does not know."""
+    """Inverse of ``net_to_json``; raises BundleError on fields, kinds or sizes that make no net."""
     try:
         spec = NetSpec(
             kind=values["kind"],
@@ -45,4 +45,7 @@ def net_from_json(values: dict[str, Any]) -> NetSpec:
         raise BundleError(f"net spec {values!r} cannot be read: {type(error).__name__} {error}") from None
     if spec.kind not in ("short_chunk", "deep_cnn"):
         raise BundleError(f"net of kind {spec.kind!r}; this version knows short_chunk and deep_cnn")
+    sizes = (*spec.widths, *spec.dense_widths)
+    if not spec.widths or min(sizes) < 1 or not 0 <= spec.dropout < 1:
+        raise BundleError(f"net spec {values!r} needs widths of at least 1 and a dropout in [0, 1)")
     return spec

@@ -3,8 +3,9 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from hgenre.errors import ConfigError
 from hgenre.features.spec import MelScale
 from hgenre.nets.spec import NetSpec
 
-_STRICT: dict[str, str] = {"extra": "forbid"}
+_STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class DataConfig:
         seed: of the split.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     manifest: str = ""
     protocol: Literal["song", "artist", "listed"] = "artist"
@@ -43,7 +44,7 @@ class DataConfig:
 class FeatureConfig:
     """Log-mel features and slices; see ``LogMelSpec``. Ready-made arrays bring their own spec and take only slices."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     sample_rate_hz: int = 16000
     n_fft: int = 1024
@@ -67,7 +68,7 @@ class TreeConfig:
         warm_start: nodes start from the flat net's weights where they have its net spec (as HD-CNN, Yan et al. 2015).
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     groups: dict[str, Any] | list[Any] | None = None
     n_groups: int | None = None
@@ -85,7 +86,7 @@ class OptimiserConfig:
         balance: 0 draws songs alike; 1 draws genres alike.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     epochs: int = 40
     batch_size: int = 64
@@ -110,7 +111,7 @@ class AugmentConfig:
         mixup_alpha: Beta(alpha, alpha) mixing weights (Zhang et al. 2018).
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     gain_db: float = 3.0
     tilt_db: float = 6.0
@@ -125,7 +126,7 @@ class AugmentConfig:
 class RunConfig:
     """One training run. ``net`` serves root and flat net; ``specialist_net`` the other nodes (``net`` when None)."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     name: str
     data: DataConfig = field(default_factory=DataConfig)
@@ -161,23 +162,37 @@ def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -
     """A configuration from plain values; the border where types are checked. Raises ConfigError."""
     from pydantic import TypeAdapter, ValidationError
 
-    problems: list[tuple[str, str]] = []
+    adapter = TypeAdapter(RunConfig)
     try:
-        config = TypeAdapter(RunConfig).validate_python(dict(values))
+        config = adapter.validate_python(dict(values))
+        problems = _out_of_range(config)
     except ValidationError as error:
+        problems = []
+        sound = dict(values)
         for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"] if not _is_union_branch(part))
-            problems.append((where or "configuration", f"{item['msg']}, found {item.get('input')!r}"[:300]))
-        raise ConfigError(source, list(dict.fromkeys(problems))) from None
-    problems = _out_of_range(config)
+            parts = [part for part in item["loc"] if not _is_union_branch(part)]
+            where = ".".join(str(part) for part in parts) or "configuration"
+            problems.append((where, f"{item['msg']}, found {item.get('input')!r}"[:300]))
+            sound = _without(sound, parts)
+        # Where what is left is no configuration either, its ranges cannot be judged.
+        with suppress(ValidationError):
+            problems += _out_of_range(adapter.validate_python({"name": "unnamed", **sound}))
     if problems:
-        raise ConfigError(source, problems)
+        raise ConfigError(source, list(dict.fromkeys(problems)))
     return config
 
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:
     """The whole configuration, defaults resolved, as plain JSON values."""
     return asdict(config)
+
+
+def _without(values: Mapping[str, Any], parts: Sequence[int | str]) -> dict[str, Any]:
+    """``values`` without the entry at a path; a mistake inside a list takes the list away."""
+    inner = values.get(str(parts[0])) if parts else None
+    if isinstance(inner, Mapping) and len(parts) > 1:
+        return {**values, str(parts[0]): _without(inner, parts[1:])}
+    return {key: value for key, value in values.items() if not parts or key != parts[0]}
 
 
 def _is_union_branch(part: int | str) -> bool:
@@ -196,8 +211,6 @@ def _resolve(manifest: str, folder: Path, source: str) -> str:
 
 
 def _with_manifest(config: RunConfig, manifest: str) -> RunConfig:
-    from dataclasses import replace
-
     return replace(config, data=replace(config.data, manifest=manifest))
 
 
@@ -207,6 +220,7 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
     rules: list[tuple[str, Any, bool, str]] = [
         ("name", config.name, bool(re.fullmatch(r"[\w.-]+", config.name)), "letters, digits, dot, dash, underscore"),
         ("seeds", config.seeds, len(set(config.seeds)) == len(config.seeds) > 0, "at least one seed, none twice"),
+        ("data.seed", data.seed, data.seed >= 0, "0 or more"),
         ("data.test_share", data.test_share, 0 <= data.test_share < 1, "a share in [0, 1)"),
         ("data.validation_share", data.validation_share, 0 < data.validation_share < 1, "a share in (0, 1)"),
         ("features.slice_s", features.slice_s, features.slice_s > 0, "seconds above 0"),

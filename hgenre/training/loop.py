@@ -88,7 +88,7 @@ def train_net(
     are those of the whole batch.
 
     Raises:
-        FeatureError: no training or no validation song stands under the node.
+        FeatureError: no training or no validation song stands under the node, or the loss became NaN.
     """
     train, validation = task.of(train), task.of(validation)
     if not len(train) or not len(validation):
@@ -133,11 +133,13 @@ def train_net(
             losses.append(loss)
         current = {"params": state.params, "batch_stats": state.batch_stats}
         validation_loss, accuracy = validate(logits_of, current, task, validation, standard)
-        history.append(
-            Epoch(
-                epoch, float(np.mean(jax.device_get(losses))), validation_loss, accuracy, time.perf_counter() - started
+        loss = float(np.mean(jax.device_get(losses)))
+        if not (math.isfinite(loss) and math.isfinite(validation_loss)):
+            raise FeatureError(
+                f"node {task.name!r}: training diverged in epoch {epoch}: training loss {loss}, validation loss "
+                f"{validation_loss}; lower optimiser.learning_rate, found {optimiser.learning_rate}"
             )
-        )
+        history.append(Epoch(epoch, loss, validation_loss, accuracy, time.perf_counter() - started))
         on_epoch(history[-1])
         if best is None or validation_loss < best[0]:
             best = (validation_loss, epoch, jax.device_get(current))
@@ -179,6 +181,7 @@ def build_step(
         x = perturb_spectrum(level_free(slices, features, jnp), spectrum_key, augment)
         x = spec_augment((x - mean_db[:, :, None]) / std_db[:, :, None], mask_key, augment)
         targets = optax.smooth_labels(jax.nn.one_hot(child_idx, n_children), optimiser.label_smoothing)
+        targets *= weight[:, None]  # so that a silent slice adds nothing to the one it is mixed with either
         x, targets = mixup(x, targets, mix_key, augment)
 
         def loss_of(params: Any) -> tuple[Array, Any]:
@@ -195,12 +198,17 @@ def build_step(
 
 
 def build_logits(net: Net, features: FeatureSpec) -> Callable[..., Array]:
-    """The compiled (variables, slices (slice, mel, frame) dB, mean_db, std_db) -> logits (slice, child)."""
+    """The compiled (variables, slices (slice, mel, frame) dB, mean_db, std_db) -> logits (slice, child).
+
+    Takes EVALUATION_SLICES slices at a time, spread over all local devices.
+    """
 
     def logits(variables: Variables, slices: Array, mean_db: Array, std_db: Array) -> Array:
         return net.apply(variables, standardise(slices, mean_db, std_db, features, jnp))
 
-    return jax.jit(logits)
+    compiled = jax.jit(logits)
+    slice_sharding, _ = shardings(EVALUATION_SLICES)
+    return lambda variables, *rows: compiled(variables, *jax.device_put(rows, slice_sharding))
 
 
 def validate(
