@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ from hgenre.data.cache import audio_frames, fill, open_cache
 from hgenre.data.manifest import Manifest, Song, array_location
 from hgenre.errors import FeatureError, HgenreError
 from hgenre.features import FeatureSpec, LogMelSpec, SliceSpec
+
+
+OPEN_ENTRIES = 512
+"""Cache entries kept mapped at a time: each holds a file descriptor, of which a process has 1024 by default."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,7 @@ def open_frames(
     )
     digests = {song.song_id: song.sha256 for song in usable.songs}
 
+    @lru_cache(OPEN_ENTRIES)
     def frames(song_id: str) -> np.ndarray:
         found = cache.get(digests[song_id])
         if found is None:

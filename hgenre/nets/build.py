@@ -5,6 +5,7 @@ Variables are ``{"params": ..., "batch_stats": ...}``, nested dicts of arrays. N
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import flax.linen as nn
@@ -37,8 +38,9 @@ class Net:
     train_apply: Callable[[Variables, Array, Array], tuple[Array, Any]]
 
 
+@cache
 def build_net(spec: NetSpec, n_children: int) -> Net:
-    """The net of a spec with one output a child."""
+    """The net of a spec with one output a child; one object for the same arguments, so programs compile once."""
     module = _module(spec, n_children)
 
     def init(key: Array, n_mels: int, n_frames: int) -> Variables:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -97,8 +97,7 @@ def train_net(
             "of each; give the split more songs or merge the group"
         )
     n_batches = max(optimiser.min_steps, math.ceil(optimiser.slices_per_song * len(train) / optimiser.batch_size))
-    n_steps = n_batches * optimiser.epochs
-    transform = build_optimiser(optimiser, n_steps)
+    rates = learning_rates(optimiser, n_batches * optimiser.epochs)
     root_key = jax.random.key(seed)
     init_key, step_key = jax.random.split(root_key)
     random = np.random.default_rng(seed)
@@ -107,9 +106,11 @@ def train_net(
     variables = net.init(init_key, train.features.n_mels, train.slices.n_frames)
     if start is not None:
         variables = warm(variables, start)
-    state = TrainState(variables["params"], variables["batch_stats"], transform.init(variables["params"]))
+    state = TrainState(
+        variables["params"], variables["batch_stats"], build_optimiser(optimiser).init(variables["params"])
+    )
     state = jax.device_put(state, replicated)
-    step = build_step(net, train.features, task.n_children, transform, optimiser, augment)
+    step = build_step(net, train.features, task.n_children, optimiser, augment)
     logits_of = build_logits(net, train.features)
 
     history: list[Epoch] = []
@@ -127,9 +128,10 @@ def train_net(
             random=random,
         )
         for i, batch in enumerate(batches):
-            key = jax.random.fold_in(step_key, (epoch - 1) * n_batches + i)
+            n_done = (epoch - 1) * n_batches + i
+            key = jax.random.fold_in(step_key, n_done)
             arrays = jax.device_put((batch.slices, batch.mean_db, batch.std_db, batch.child_idx), slice_sharding)
-            state, loss = step(state, *arrays, key)
+            state, loss = step(state, *arrays, rates[n_done], key)
             losses.append(loss)
         current = {"params": state.params, "batch_stats": state.batch_stats}
         validation_loss, accuracy = validate(logits_of, current, task, validation, standard)
@@ -155,26 +157,36 @@ def warm(variables: Variables, start: Variables) -> Variables:
     return {"params": {**start["params"], **last}, "batch_stats": start["batch_stats"]}
 
 
-def build_optimiser(config: OptimiserConfig, n_steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) after a warm-up over 5 % of the steps and a cosine to zero; kernels decay."""
+@cache
+def build_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019) at a learning rate of 1, which the step scales; only kernels decay."""
+    kernels = partial(jax.tree.map, lambda parameter: parameter.ndim > 1)
+    return optax.adamw(1.0, weight_decay=config.weight_decay, mask=kernels)
+
+
+def learning_rates(config: OptimiserConfig, n_steps: int) -> np.ndarray:
+    """(step,) float32 learning rates: a linear warm-up over 5 % of the steps, then a cosine to zero."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(1, n_steps // 20), max(2, n_steps))
-    return optax.adamw(
-        schedule, weight_decay=config.weight_decay, mask=partial(jax.tree.map, lambda parameter: parameter.ndim > 1)
-    )
+    return np.asarray(schedule(np.arange(n_steps)), np.float32)
 
 
+@cache
 def build_step(
     net: Net,
     features: FeatureSpec,
     n_children: int,
-    transform: optax.GradientTransformation,
     optimiser: OptimiserConfig,
     augment: AugmentConfig,
 ) -> Callable[..., tuple[TrainState, Array]]:
-    """The compiled update: (state, slices, mean_db, std_db, child_idx, key) -> (state, loss). Silent slices weigh 0."""
+    """The compiled update: (state, slices, mean_db, std_db, child_idx, rate, key) -> (state, loss).
+
+    Silent slices weigh 0. The same function for the same arguments, so that the nets of all nodes, folds and seeds that
+    share a shape are compiled once.
+    """
+    transform = build_optimiser(optimiser)
 
     def step(
-        state: TrainState, slices: Array, mean_db: Array, std_db: Array, child_idx: Array, key: Array
+        state: TrainState, slices: Array, mean_db: Array, std_db: Array, child_idx: Array, rate: Array, key: Array
     ) -> tuple[TrainState, Array]:
         spectrum_key, mask_key, mix_key, dropout_key = jax.random.split(key, 4)
         weight = voiced(slices, features, jnp).astype(jnp.float32)
@@ -192,11 +204,13 @@ def build_step(
 
         (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         updates, optimiser_state = transform.update(gradient, state.optimiser, state.params)
+        updates = jax.tree.map(lambda update: rate * update, updates)
         return TrainState(optax.apply_updates(state.params, updates), batch_stats, optimiser_state), loss
 
     return jax.jit(step, donate_argnums=0)
 
 
+@cache
 def build_logits(net: Net, features: FeatureSpec) -> Callable[..., Array]:
     """The compiled (variables, slices (slice, mel, frame) dB, mean_db, std_db) -> logits (slice, child).
 
