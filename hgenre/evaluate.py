@@ -91,7 +91,7 @@ def middle_scores(found: Sequence[SongOutcome], labels: Labels) -> Scores:
 def compare(
     ours: Sequence[SongOutcome], theirs: Sequence[SongOutcome], *, middle: bool = False, seed: int = 0
 ) -> dict[str, Any]:
-    """Paired comparison over the same songs: difference of accuracies, bootstrap interval over artists, exact McNemar."""
+    """Paired comparison over the same songs: difference of accuracies, bootstrap over artists, exact McNemar."""
     by_id = {o.song_id: o for o in theirs}
     pairs = [(o, by_id[o.song_id]) for o in ours if o.song_id in by_id]
 

@@ -99,7 +99,7 @@ class Model:
         if not isinstance(bundle.features, LogMelSpec):
             raise FeatureError(
                 f"model {bundle.name} was trained on ready-made arrays ({bundle.features.scale}), which cannot be "
-                "computed from audio; evaluate it on a manifest of such arrays, or predict with a model trained on audio"
+                "computed from audio; evaluate it on such arrays, or predict with a model that was trained on audio"
             )
         self.bundle = bundle
         self.route = route or bundle.route

@@ -132,7 +132,7 @@ def train_tree(
         "n_songs": {"train": len(by_side[TRAIN]), "validation": len(by_side[VALIDATION]), "test": len(test_songs)},
         "seconds": time.perf_counter() - started,
         "shipped_seed": config.seeds[best],
-        **summarise(runs, found, best, prepared.labels),
+        **summarise(runs, found, best, prepared),
     }
     if fits[best].tree is not None:
         results["tree"] = tree_to_json(fits[best].tree.tree)
@@ -167,6 +167,14 @@ def prepare(
         raise ManifestError(f"the songs have one genre only, {labels.genres[0]!r}; a classifier needs at least two")
     if config.tree.groups is not None:
         tree_from_groups(labels, config.tree.groups)
+    unknown = [
+        (f"genre_sets.{name}", f"holds unknown genre {genre!r}; known are {', '.join(labels)}")
+        for name, genres in config.genre_sets.items()
+        for genre in genres
+        if genre not in labels.genres
+    ]
+    if unknown:
+        raise ConfigError(config.name, unknown)
     f = config.features
     spec = LogMelSpec(f.sample_rate_hz, f.n_fft, f.hop_length, f.n_mels, f.fmin_hz, f.fmax_hz, f.mel_scale)
     n_songs = len(manifest.usable)
@@ -183,7 +191,7 @@ def prepare(
 
 
 def split_for(prepared: Prepared) -> dict[str, str]:
-    """Song id -> ``train``, ``valid`` or ``test``, checked for leaks; the validation part is cut from the training part."""
+    """Song id -> ``train``, ``valid`` or ``test``, checked for leaks; ``valid`` is cut from the training part."""
     data, songs = prepared.config.data, prepared.songs
     if data.protocol == "listed":
         split = {song.song_id: song.split for song in songs if song.split in (TRAIN, VALIDATION, TEST)}
@@ -221,34 +229,48 @@ def summarise(
     runs: Sequence[Mapping[str, Any]],
     found: Sequence[Mapping[str, Sequence[SongOutcome]]],
     best: int,
-    labels: Labels,
+    prepared: Prepared,
 ) -> dict[str, Any]:
-    """Models over seeds, tree beside flat, and the same on the middle slice of each song alone."""
+    """Models over seeds and tree beside flat; the same on one slice a song, and on the configured sets of genres."""
     models = {}
     for kind in found[best]:
         mean, std = mean_std([run["models"][kind]["song"]["accuracy"] for run in runs])
         spread = {"song_accuracy_mean": mean, "song_accuracy_std": std, "n_seeds": len(runs)}
         models[kind] = {**runs[best]["models"][kind], **spread}
-    middle = {kind: middle_scores(answers, labels).to_json() for kind, answers in found[best].items()}
     summary: dict[str, Any] = {
         "runs": list(runs),
         "models": models,
-        "views": {
-            "one slice from the middle of every song": {
-                kind: {
-                    "song": s,
-                    "slice": s,
-                    "song_accuracy_mean": s["accuracy"],
-                    "song_accuracy_std": None,
-                    "n_seeds": 1,
-                }
-                for kind, s in middle.items()
-            }
-        },
+        "views": {"one slice from the middle of every song": _view(found, best, prepared.labels, middle=True)},
     }
+    for name, genres in prepared.config.genre_sets.items():
+        chosen = {prepared.labels.index(genre) for genre in genres}
+        part = [{kind: [o for o in os if o.true_idx in chosen] for kind, os in answers.items()} for answers in found]
+        if all(all(answers.values()) for answers in part):
+            summary["views"][f"songs of {name}"] = _view(part, best, prepared.labels, middle=False)
+            summary["views"][f"songs of {name}, one slice from the middle"] = _view(
+                part, best, prepared.labels, middle=True
+            )
     if "tree" in found[best]:
         summary["comparison"] = compare(found[best]["tree"], found[best]["flat"])
     return summary
+
+
+def _view(
+    found: Sequence[Mapping[str, Sequence[SongOutcome]]], best: int, labels: Labels, *, middle: bool
+) -> dict[str, Any]:
+    """Scores of every model on a selection of outcomes, with their spread over seeds."""
+    view = {}
+    for kind in found[best]:
+        by_seed = [
+            {"song": middle_scores(answers[kind], labels)} if middle else scores(answers[kind], labels)
+            for answers in found
+        ]
+        mean, std = mean_std([s["song"].accuracy for s in by_seed])
+        shown = scores_json(by_seed[best])
+        # One slice a song: the song's score is the slice's.
+        shown.setdefault("slice", shown["song"])
+        view[kind] = {**shown, "song_accuracy_mean": mean, "song_accuracy_std": std, "n_seeds": len(found)}
+    return view
 
 
 def describe_run(prepared: Prepared, command: str, protocol: str) -> dict[str, Any]:

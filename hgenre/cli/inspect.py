@@ -51,9 +51,8 @@ def inspect(
     print(f"normalisation  {loaded.normalisation.kind}")
     print(f"route          {'/'.join(asdict(loaded.route).values())}")
     for node, spec in loaded.nets.items():
-        print(
-            f"net {node:<10} {spec.kind} {spec.widths}, {n_parameters[node]:,} numbers, T {loaded.temperatures[node]:.2f}"
-        )
+        size = f"{n_parameters[node]:,} numbers"
+        print(f"net {node:<10} {spec.kind} {spec.widths}, {size}, T {loaded.temperatures[node]:.2f}")
     print(f"songs seen     {len(loaded.songs_seen)}")
     _print_metrics(loaded.metrics)
     for key in ("licence", "data_statement", "command"):

@@ -13,7 +13,6 @@ from hgenre.data.manifest import Manifest, Song, array_location
 from hgenre.errors import FeatureError, HgenreError
 from hgenre.features import FeatureSpec, LogMelSpec, SliceSpec
 
-
 OPEN_ENTRIES = 512
 """Cache entries kept mapped at a time: each holds a file descriptor, of which a process has 1024 by default."""
 

@@ -82,7 +82,7 @@ def cross_validate(
             "test": len(found[0]["tree"]),
         },
         "seconds": time.perf_counter() - started,
-        **summarise(runs, found, 0, prepared.labels),
+        **summarise(runs, found, 0, prepared),
         "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
     }
     if config.tree.groups is not None:

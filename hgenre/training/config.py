@@ -124,7 +124,10 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run. ``net`` serves root and flat net; ``specialist_net`` the other nodes (``net`` when None)."""
+    """One training run. ``net`` serves root and flat net; ``specialist_net`` the other nodes (``net`` when None).
+
+    ``genre_sets`` names sets of genres whose songs are scored apart as well (answers may still be any genre).
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
@@ -137,6 +140,7 @@ class RunConfig:
     tree: TreeConfig = field(default_factory=TreeConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    genre_sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     licence: str = ""
     data_statement: str = ""
 

@@ -60,11 +60,6 @@ def routed_log_posterior(tree: TreeSpec, node_logp: NodeLogp, chosen: NodeLogp, 
     return log_posterior(tree, gated, xp)
 
 
-def choices(tree: TreeSpec, node_logp: NodeLogp, xp: Any = np) -> dict[str, Array]:
-    """The likeliest child (...,) at every node that routes (has a node among its children); first on a tie."""
-    return {n.name: xp.argmax(node_logp[n.name], axis=-1) for n in routing_nodes(tree)}
-
-
 def routing_nodes(tree: TreeSpec) -> tuple[Node, ...]:
     """Net nodes whose choice decides which net runs next."""
     return tuple(n for n in tree.net_nodes if any(isinstance(c, Node) for c in n.children))
