@@ -1,8 +1,10 @@
 """Slow, independent ways to the same answers, each written from its definition."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from hgenre.data.manifest import Song
+from hgenre.tree.spec import Node, TreeSpec
 
 
 def reachable_songs(song: Song, songs: Sequence[Song], by: str) -> set[str]:
@@ -21,3 +23,92 @@ def reachable_songs(song: Song, songs: Sequence[Song], by: str) -> set[str]:
                 tied_artists |= {artist} - {""}
         if before == len(tied_ids) + len(tied_sha256) + len(tied_artists):
             return tied_ids & {other.song_id for other in songs}
+
+
+def genre_paths(child: Node | str) -> list[tuple[tuple[tuple[Node, int], ...], str]]:
+    """Every way from a child down to a genre: the (node, child index) it takes, and the genre."""
+    if isinstance(child, str):
+        return [((), child)]
+    return [
+        (((child, i), *steps), genre)
+        for i, grandchild in enumerate(child.children)
+        for steps, genre in genre_paths(grandchild)
+    ]
+
+
+def genre_probabilities(tree: TreeSpec, node_p: Mapping[str, Sequence[float]]) -> list[float]:
+    """Probability of each genre in label order, by adding up the products of probabilities along its paths."""
+    terms: dict[str, list[float]] = {genre: [] for genre in tree.labels}
+    for steps, genre in genre_paths(tree.root):
+        terms[genre].append(math.prod(node_p[node.name][i] for node, i in steps if len(node.children) > 1))
+    return [math.fsum(terms[genre]) for genre in tree.labels]
+
+
+def first_best(values: Sequence[float]) -> int:
+    """Index of the first of the largest values."""
+    return max(range(len(values)), key=lambda i: (values[i], -i))
+
+
+def routed_probabilities(
+    tree: TreeSpec, node_p_of_slice: Sequence[Mapping[str, Sequence[float]]], *, as_one: bool
+) -> list[list[float]]:
+    """Probability (slice, genre) after each slice entered the likeliest child at every node, 0 off its path.
+
+    ``as_one``: the slices are a song's voiced slices and go the way that most of them prefer at each node; ties by
+    summed probability, then by the order of children.
+    """
+
+    def choice(node: Node, voters: Sequence[Mapping[str, Sequence[float]]]) -> int:
+        if len(node.children) == 1:
+            return 0
+        votes = [first_best(p[node.name]) for p in voters]
+        return max(
+            range(len(node.children)),
+            key=lambda i: (votes.count(i), math.fsum(p[node.name][i] for p in voters), -i),
+        )
+
+    answers = []
+    for node_p in node_p_of_slice:
+        voters = node_p_of_slice if as_one else [node_p]
+        here: Node | str = tree.root
+        entered_p = 1.0
+        answer = dict.fromkeys(tree.labels, 0.0)
+        while isinstance(here, Node):
+            p = [1.0] if len(here.children) == 1 else list(node_p[here.name])
+            entered_idx = choice(here, voters)
+            if any(isinstance(child, Node) for child in here.children):
+                entered_p *= p[entered_idx]
+                here = here.children[entered_idx]
+                continue
+            answer |= {str(genre): entered_p * share for genre, share in zip(here.children, p, strict=True)}
+            break
+        else:
+            answer[here] = entered_p
+        answers.append([answer[genre] for genre in tree.labels])
+    return answers
+
+
+def song_answer(p_of_slice: Sequence[Sequence[float]], aggregation: str) -> int:
+    """Index of the genre that a song's voiced slices name together; the earlier label where nothing else decides."""
+    genres = range(len(p_of_slice[0]))
+    votes = [sum(first_best(p) == g for p in p_of_slice) for g in genres]
+    sum_p = [math.fsum(p[g] for p in p_of_slice) for g in genres]
+    sum_logp = [math.fsum(max(math.log(p[g]), -30.0) if p[g] > 0 else -30.0 for p in p_of_slice) for g in genres]
+    match aggregation:
+        case "majority":
+            return max(genres, key=lambda g: (votes[g], sum_p[g], -g))
+        case "mean_probability":
+            return first_best(sum_p)
+        case _:
+            return first_best(sum_logp)
+
+
+def negative_log_likelihood(
+    temperature: float, logits: Sequence[Sequence[float]], child_idx: Sequence[int], weights: Sequence[float]
+) -> float:
+    """Weighted mean of ``-log softmax(logits / temperature)[child]``."""
+    losses = []
+    for row, child in zip(logits, child_idx, strict=True):
+        total = math.fsum(math.exp((value - row[child]) / temperature) for value in row)
+        losses.append(math.log(total))
+    return math.fsum(w * loss for w, loss in zip(weights, losses, strict=True)) / math.fsum(weights)

@@ -5,7 +5,7 @@ Variables are ``{"params": ..., "batch_stats": ...}``, nested dicts of arrays. N
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -43,8 +43,9 @@ def build_net(spec: NetSpec, n_children: int) -> Net:
     """The net of a spec with one output a child; one object for the same arguments, so programs compile once."""
     module = _module(spec, n_children)
 
+    @partial(jax.jit, static_argnums=(1, 2))
     def init(key: Array, n_mels: int, n_frames: int) -> Variables:
-        return dict(jax.jit(lambda k: module.init(k, jnp.zeros((1, n_mels, n_frames)), train=False))(key))
+        return dict(module.init(key, jnp.zeros((1, n_mels, n_frames)), train=False))
 
     def apply(variables: Variables, x: Array) -> Array:
         return module.apply(variables, x, train=False)

@@ -1,0 +1,181 @@
+"""Nets: names, shapes, initial values, and what training mode changes."""
+
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hgenre.errors import BundleError, FeatureError
+from hgenre.nets.build import LAST_LAYER, Net, build_net
+from hgenre.nets.pool import max_pool_2x2
+from hgenre.nets.spec import NetSpec, net_from_json, net_to_json
+
+SHORT = NetSpec(widths=(4, 8), dropout=0.5)
+DEEP = NetSpec("deep_cnn", widths=(4, 6), dense_widths=(16, 8), dropout=0.5)
+SPECS = {"short_chunk": SHORT, "deep_cnn": DEEP}
+N_CHILDREN, N_MELS, N_FRAMES = 3, 13, 21
+
+
+@cache
+def started(spec: NetSpec) -> tuple[Net, dict[str, Any]]:
+    net = build_net(spec, N_CHILDREN)
+    return net, net.init(jax.random.key(0), N_MELS, N_FRAMES)
+
+
+def slices(n_slices: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n_slices, N_MELS, N_FRAMES)).astype(np.float32)
+
+
+def names(tree: Mapping[str, Any]) -> set[str]:
+    found = set(tree)
+    for value in tree.values():
+        if isinstance(value, Mapping):
+            found |= names(value)
+    return found
+
+
+def test_every_layer_has_a_name_of_its_own() -> None:
+    for spec in SPECS.values():
+        _, variables = started(spec)
+        assert set(variables) == {"params", "batch_stats"}
+        assert not [name for name in names(variables) if re.search(r"[A-Z]|_\d+$", name)]
+        assert LAST_LAYER in variables["params"]
+    assert set(started(SHORT)[1]["params"]) == {"stem", "stem_norm", "block1", "logits"}
+    block = started(SHORT)[1]["params"]["block1"]
+    assert set(block) == {"conv1", "norm1", "conv2", "norm2", "shortcut", "shortcut_norm"}
+    layers = {"conv1", "norm1", "conv2", "norm2", "dense1", "dense2", "logits"}
+    assert set(started(DEEP)[1]["params"]) == layers
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_a_logit_for_every_child_whoever_stands_beside(spec: NetSpec) -> None:
+    net, variables = started(spec)
+    apply = jax.jit(net.apply)
+    x = slices(4)
+    logits = apply(variables, x)
+    assert logits.shape == (4, N_CHILDREN)
+    assert logits.dtype == jnp.float32
+    beside = np.stack([x[2], 1e3 * x[0], np.zeros_like(x[0]), x[1]])
+    np.testing.assert_allclose(apply(variables, beside)[0], logits[2], atol=1e-5)
+    np.testing.assert_allclose(apply(variables, beside)[3], logits[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_training_mode_drops_units_and_moves_statistics(spec: NetSpec) -> None:
+    net, variables = started(spec)
+    x = 5 + slices(6)
+    train_apply = jax.jit(net.train_apply)
+    logits, statistics = train_apply(variables, x, jax.random.key(1))
+    again, _ = train_apply(variables, x, jax.random.key(1))
+    other, _ = train_apply(variables, x, jax.random.key(2))
+    assert np.array_equal(logits, again)
+    assert not np.array_equal(logits, other)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), statistics, dict(variables["batch_stats"]))
+    assert all(jax.tree.leaves(moved))
+    np.testing.assert_array_equal(net.apply(variables, x), net.apply(variables, x))
+
+
+def test_statistics_move_a_tenth_of_the_way_and_answers_use_them() -> None:
+    net, variables = started(DEEP)
+    x = slices(5)
+    _, statistics = net.train_apply(variables, x, jax.random.key(1))
+    kernel, bias = (variables["params"]["conv1"][name] for name in ("kernel", "bias"))
+    convolved = nn.Conv(4, (3, 3)).apply({"params": {"kernel": kernel, "bias": bias}}, x[..., None])
+    mean, variance = np.asarray(convolved).mean(axis=(0, 1, 2)), np.asarray(convolved).var(axis=(0, 1, 2))
+    np.testing.assert_allclose(statistics["norm1"]["mean"], 0.1 * mean, atol=1e-5)
+    np.testing.assert_allclose(statistics["norm1"]["var"], 0.9 + 0.1 * variance, rtol=1e-4)
+    moved = {**variables, "batch_stats": statistics}
+    assert not np.array_equal(net.apply(moved, x), net.apply(variables, x))
+
+
+def test_deep_cnn_starts_where_he_and_glorot_say() -> None:
+    spec = NetSpec("deep_cnn", widths=(32, 32), dense_widths=(256, 64))
+    params = build_net(spec, 10).init(jax.random.key(3), 12, 20)["params"]
+    for layer, fan_in in (("conv1", 9), ("conv2", 9 * 32)):
+        kernel, bound = np.asarray(params[layer]["kernel"]), math.sqrt(6 / fan_in)
+        assert 0.95 * bound < np.abs(kernel).max() <= bound
+        assert kernel.std() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+        assert (np.asarray(params[layer]["bias"]) == 0).all()
+    for layer, fan_in, fan_out in (("dense1", 3 * 5 * 32, 256), ("dense2", 256, 64), ("logits", 64, 10)):
+        kernel = np.asarray(params[layer]["kernel"])
+        assert kernel.shape == (fan_in, fan_out)
+        assert kernel.std() == pytest.approx(math.sqrt(2 / (fan_in + fan_out)), rel=0.1)
+        assert abs(kernel.mean()) < 0.1 * kernel.std()
+
+
+def test_same_key_same_net_and_another_key_another() -> None:
+    net, variables = started(SHORT)
+    again = net.init(jax.random.key(0), N_MELS, N_FRAMES)
+    other = net.init(jax.random.key(1), N_MELS, N_FRAMES)
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, variables, again)))
+    assert not np.array_equal(variables["params"]["stem"]["kernel"], other["params"]["stem"]["kernel"])
+
+
+def test_deep_cnn_refuses_slices_that_its_halvings_use_up() -> None:
+    with pytest.raises(
+        FeatureError, match="2 times, found slices of 3 mels x 21 frames, needed at least 4"
+    ):
+        build_net(DEEP, 2).init(jax.random.key(0), 3, 21)
+
+
+def windows(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Values that never tie."""
+    n = math.prod(shape)
+    return np.random.default_rng(seed).permutation(n).reshape(shape).astype(np.float32) / n
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 6, 3), (1, 5, 7, 2), (3, 2, 3, 1), (1, 1, 4, 1)])
+def test_pool_equals_flax_in_value_and_gradient(shape: tuple[int, ...]) -> None:
+    x = jnp.asarray(windows(shape, seed=sum(shape)))
+
+    def theirs(x: Any) -> Any:
+        return nn.max_pool(x, (2, 2), strides=(2, 2))
+
+    pooled = max_pool_2x2(x)
+    assert pooled.shape == (shape[0], shape[1] // 2, shape[2] // 2, shape[3])
+    assert np.array_equal(pooled, theirs(x))
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=pooled.shape), jnp.float32)
+    ours = jax.grad(lambda x: (max_pool_2x2(x) * weights).sum())(x)
+    assert np.array_equal(ours, jax.grad(lambda x: (theirs(x) * weights).sum())(x))
+
+
+def test_pool_shares_the_gradient_between_ties() -> None:
+    gradient = jax.grad(lambda x: max_pool_2x2(x).sum())(jnp.ones((1, 2, 2, 1)))
+    assert np.asarray(gradient).ravel().tolist() == [0.25, 0.25, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_spec_survives_json(spec: NetSpec) -> None:
+    assert net_from_json(net_to_json(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "transformer"}, "net of kind 'transformer'; this version knows short_chunk and deep_cnn"),
+        ({"kind": None}, "net of kind None"),
+        ({"widths": None}, "cannot be read: TypeError"),
+        ({"widths": ["wide"]}, "cannot be read: ValueError"),
+        ({"widths": []}, "needs widths of at least 1"),
+        ({"widths": [4, 0]}, "needs widths of at least 1"),
+        ({"dense_widths": [8]}, "cannot be read: IndexError"),
+        ({"dense_widths": [8, -1]}, "needs widths of at least 1"),
+        ({"dropout": 1.0}, r"a dropout in \[0, 1\)"),
+        ({"dropout": float("nan")}, r"a dropout in \[0, 1\)"),
+    ],
+)
+def test_spec_with_mistakes_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        net_from_json({**net_to_json(SHORT), **change})
+
+
+def test_spec_without_a_field_is_refused() -> None:
+    with pytest.raises(BundleError, match="cannot be read: KeyError 'widths'"):
+        net_from_json({"kind": "short_chunk"})
