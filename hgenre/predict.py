@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hgenre.bundle import Bundle, load_bundle
-from hgenre.errors import AudioError, FeatureError, SilentAudioError, TooShortAudioError
-from hgenre.features import LogMelSpec
+from hgenre.errors import AudioError, FeatureError, SilentAudioError
+from hgenre.features import LogMelSpec, cut_slices, log_mel
+from hgenre.features.slices import SILENCE_DBFS
 from hgenre.shipped import find_bundle
 from hgenre.tree.route import Route
 from hgenre.tree.spec import Node, child_name, genres_under
@@ -105,6 +106,7 @@ class Model:
         self.route = route or bundle.route
         self._features = bundle.features
         self._cache_dir = cache_dir
+        self._programs: dict[int, Any] = {}
 
     @property
     def genres(self) -> tuple[str, ...]:
@@ -139,10 +141,11 @@ class Model:
                 yield SongFault(song.path, error.kind, error.message)
 
     def predict_waveform(self, waveform: np.ndarray, sample_rate_hz: int) -> SongAnswer:
-        """The answer for a mono waveform (sample,) in [-1, 1].
+        """The answer for a mono waveform (sample,) of floats, full scale 1.0.
 
         Raises:
-            AudioError: nothing in it can be judged: empty, not finite, silent or too short.
+            AudioError: nothing in it can be judged: more than one axis, no floats, empty, not finite, silent, or less
+                than half a slice.
 
         >>> import numpy as np, hgenre
         >>> noise = np.random.default_rng(0).normal(0, 0.1, 5 * 16000)
@@ -151,17 +154,17 @@ class Model:
         1.0
         """
         from hgenre.audio import resample
-        from hgenre.data.audio_slices import WaveformSlices
+        from hgenre.data.audio_slices import REPEATED, too_short
 
-        waveform = resample(waveform, sample_rate_hz, self._features.sample_rate_hz)
-        song = WaveformSlices(waveform, self._features, self.bundle.slices)
-        [(_, result)] = self._answer([(None, iter(song))])
-        if isinstance(result, Exception):
-            raise result
-        duration_s = len(waveform) / self._features.sample_rate_hz
-        if result.n_slices == 0:
-            raise TooShortAudioError("waveform", f"too short: {duration_s:.2f} s, needed at least half a slice")
-        return self._song_answer("waveform", result, duration_s, False, ())
+        resampled = resample(waveform, sample_rate_hz, self._features.sample_rate_hz)
+        duration_s = len(waveform) / sample_rate_hz
+        frames = log_mel(resampled, self._features)
+        slices = cut_slices(frames, self.bundle.slices)
+        if not len(slices):
+            raise too_short("waveform", duration_s, self._features, self.bundle.slices)
+        [(_, result)] = self._answer([(None, [slices])])
+        warnings = (REPEATED,) if frames.shape[1] < self.bundle.slices.n_frames else ()
+        return self._song_answer("waveform", result, duration_s, False, warnings)
 
     def log_proba(self, waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         """Natural logarithms (genre,) of the song's probabilities, in the order of ``genres``.
@@ -178,26 +181,30 @@ class Model:
     def _answer(self, songs: Iterable[tuple[Any, Iterable[np.ndarray]]]) -> Iterator[tuple[Any, Any]]:
         from hgenre.compiled.answering import answer_all
 
-        return answer_all(self.bundle, self.route, songs, self._program_of, self._weights(), catch=(AudioError,))
+        return answer_all(self.bundle, self.route, songs, self._program_of, self._weights, catch=(AudioError,))
 
-    @cache  # noqa: B019 - one entry, and it is the model's own weights
+    @cached_property
     def _weights(self) -> Any:
         from hgenre.compiled.exported import weights_of
 
         return weights_of(self.bundle)
 
-    @cache  # noqa: B019 - a handful of compiled programs that live as long as the model
     def _program_of(self, n_slices: int) -> Any:
         from hgenre.compiled.exported import cached_program
         from hgenre.data.cache import default_cache_dir
 
-        return cached_program(self.bundle, self.route, n_slices, self._cache_dir or default_cache_dir())
+        if n_slices not in self._programs:
+            cache_dir = self._cache_dir or default_cache_dir()
+            self._programs[n_slices] = cached_program(self.bundle, self.route, n_slices, cache_dir)
+        return self._programs[n_slices]
 
     def _song_answer(
         self, path: str, result: Any, duration_s: float, truncated: bool, warnings: tuple[str, ...]
     ) -> SongAnswer:
         if result.genre_idx < 0:
-            raise SilentAudioError(path, f"silent: none of {result.n_slices} slices is loud enough to judge")
+            n = result.n_slices
+            what = "its one slice is not" if n == 1 else f"none of its {n} slices is"
+            raise SilentAudioError(path, f"{what} loud enough to judge (above {SILENCE_DBFS:.0f} dB re full scale)")
         labels = self.bundle.labels
         genre = labels.genres[result.genre_idx]
         p = dict(zip(labels, result.probabilities.tolist(), strict=True))
@@ -232,7 +239,7 @@ def path_to(root: Node, genre: str, p: dict[str, float]) -> tuple[tuple[str, flo
     steps: list[tuple[str, float]] = []
     child: Node | str = root
     while True:
-        steps.append((child_name(child), sum(p[g] for g in genres_under(child))))
+        steps.append((child_name(child), min(1.0, sum(p[g] for g in genres_under(child)))))
         if isinstance(child, str):
             return tuple(steps)
         child = child.children[child.home_child_idx(genre)]

@@ -377,12 +377,14 @@ def test_an_absurd_rate_is_refused(tmp_path: Path, rate_hz: int) -> None:
         read_audio(path)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e13])
 def test_non_finite_samples_are_counted_and_placed(tmp_path: Path, bad: float) -> None:
     sound = tones(duration_s=3)
     sound[[NATIVE_HZ, NATIVE_HZ + 7, -1], [0, 1, 0]] = bad
     path = write_sound(tmp_path / "a.wav", sound, subtype="FLOAT")
-    message = r"3 of 66150 samples are NaN or infinite, the first at sample 22050 \(1\.000 s\)"
+    message = (
+        r"3 of 66150 samples are NaN, infinite or beyond 1e12 of full scale, the first at sample 22050 \(1\.000 s\)"
+    )
     with pytest.raises(NonFiniteAudioError, match=message):
         read_audio(path, 16_000)
     with open_audio(path, block_s=0.5) as stream, pytest.raises(NonFiniteAudioError, match=message):

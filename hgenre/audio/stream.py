@@ -13,6 +13,7 @@ import numpy as np
 from hgenre.audio import truncation
 from hgenre.audio.decoding import DecoderRefusal, Decoding
 from hgenre.audio.mpeg import read_at
+from hgenre.audio.waveform import NOT_SOUND, not_sound
 from hgenre.errors import EmptyAudioError, NonFiniteAudioError, UnreadableAudioError
 
 
@@ -92,7 +93,7 @@ class AudioStream:
     def _native_blocks(self) -> Iterator[np.ndarray]:
         n_samples = 0
         for block in _joined(self._decoding.chunks, self._n_block_samples):
-            if not np.isfinite(block).all():
+            if not_sound(block).any():
                 raise self._non_finite(block, n_samples)
             n_samples += len(block)
             yield block
@@ -101,14 +102,14 @@ class AudioStream:
         self._facts = self._account(n_samples)
 
     def _non_finite(self, block: np.ndarray, n_before: int) -> NonFiniteAudioError:
-        first_idx = n_before + int(np.flatnonzero(~np.isfinite(block))[0])
-        n_samples, n_bad = n_before + len(block), int(np.count_nonzero(~np.isfinite(block)))
+        first_idx = n_before + int(np.flatnonzero(not_sound(block))[0])
+        n_samples, n_bad = n_before + len(block), int(np.count_nonzero(not_sound(block)))
         for rest in self._decoding.chunks:
             n_samples += len(rest)
-            n_bad += int(np.count_nonzero(~np.isfinite(rest)))
+            n_bad += int(np.count_nonzero(not_sound(rest)))
         return NonFiniteAudioError(
             self.path,
-            f"{n_bad} of {n_samples} samples are NaN or infinite, the first at sample {first_idx} "
+            f"{n_bad} of {n_samples} samples are {NOT_SOUND}, the first at sample {first_idx} "
             f"({first_idx / self._decoding.sample_rate_hz:.3f} s); needed finite samples only; export the file again",
         )
 

@@ -13,6 +13,7 @@ from hgenre.errors import TooShortAudioError
 from hgenre.features import LogMelSpec, SliceSpec, cut_stream, log_mel_stream
 
 BLOCK_SLICES = 32
+REPEATED = "shorter than one slice: repeated to fill it"
 
 
 class AudioSlices:
@@ -45,25 +46,16 @@ class AudioSlices:
             self.facts = audio.facts
         self.warnings = self.facts.warnings
         if n_slices == 0:
-            needed_s = self._slices.n_frames / self._features.frame_rate_hz / 2
-            raise TooShortAudioError(
-                self.path,
-                f"too short: {self.facts.duration_s:.2f} s of sound, needed at least {needed_s:.2f} s (half a slice)",
-            )
+            raise too_short(self.path, self.facts.duration_s, self._features, self._slices)
         if n_frames < self._slices.n_frames:
-            self.warnings = (*self.warnings, "shorter than one slice: repeated to fill it")
+            self.warnings = (*self.warnings, REPEATED)
 
 
-class WaveformSlices:
-    """A waveform (sample,) in memory as blocks of slices, like ``AudioSlices``."""
-
-    def __init__(self, waveform: np.ndarray, features: LogMelSpec, slices: SliceSpec) -> None:
-        self._waveform = waveform
-        self._features = features
-        self._slices = slices
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        yield from cut_stream(log_mel_stream([self._waveform], self._features), self._slices, BLOCK_SLICES)
+def too_short(path: str, duration_s: float, features: LogMelSpec, slices: SliceSpec) -> TooShortAudioError:
+    """The error of a song with less than half a slice."""
+    n_frames = -(-slices.n_frames // 2)
+    needed_s = ((n_frames - 1) * features.hop_length + features.n_fft) / features.sample_rate_hz
+    return TooShortAudioError(path, f"holds {duration_s:.2f} s of sound; needed half a slice, {needed_s:.2f} s")
 
 
 def read_ahead(
@@ -71,16 +63,16 @@ def read_ahead(
 ) -> Iterator[Iterator[np.ndarray]]:
     """The block streams of songs, in order, while threads work on the next ones.
 
-    At most ``n_threads`` songs are being read and each holds at most ``n_blocks`` finished blocks. An error in a
-    song's stream is raised where its blocks are taken.
+    At most ``2 * n_threads`` songs are open beside the one being taken, and each holds at most ``n_blocks`` finished
+    blocks. An error in a song's stream is raised where its blocks are taken. Each stream is to be taken to its end.
     """
     if len(songs) == 1:
         yield iter(songs[0])
         return
     stop = threading.Event()
-    channels: list[queue.Queue[Any]] = [queue.Queue(n_blocks) for _ in songs]
+    channels: queue.Queue[queue.Queue[Any]] = queue.Queue(2 * n_threads)
     lock = threading.Lock()
-    waiting = iter(range(len(songs)))
+    waiting = iter(songs)
 
     def put(channel: "queue.Queue[Any]", item: Any) -> bool:
         while not stop.is_set():
@@ -92,21 +84,22 @@ def read_ahead(
         return False
 
     def work() -> None:
-        while not stop.is_set():
-            with lock:
-                i = next(waiting, None)
-            if i is None:
-                return
+        while True:
+            channel: queue.Queue[Any] = queue.Queue(n_blocks)
+            with lock:  # so that channels stand in the order of the songs
+                song = next(waiting, None)
+                if song is None or not put(channels, channel):
+                    return
             try:
-                for block in songs[i]:
-                    if not put(channels[i], block):
+                for block in song:
+                    if not put(channel, block):
                         return
-                put(channels[i], None)
+                put(channel, None)
             except Exception as error:  # handed over to whoever takes this song's blocks
-                put(channels[i], error)
+                put(channel, error)
 
-    def taken(i: int) -> Iterator[np.ndarray]:
-        while (item := channels[i].get()) is not None:
+    def taken(channel: "queue.Queue[Any]") -> Iterator[np.ndarray]:
+        while (item := channel.get()) is not None:
             if isinstance(item, Exception):
                 raise item
             yield item
@@ -115,8 +108,8 @@ def read_ahead(
     for thread in threads:
         thread.start()
     try:
-        for i in range(len(songs)):
-            yield taken(i)
+        for _ in songs:
+            yield taken(channels.get())
     finally:
         stop.set()
         for thread in threads:
