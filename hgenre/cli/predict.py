@@ -1,6 +1,7 @@
 """``hgenre predict``: songs in, genres out."""
 
 import csv
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -14,31 +15,7 @@ from hgenre.cli.route import Aggregation, Decoder, Unit, chosen_route
 if TYPE_CHECKING:
     from hgenre.predict import SongAnswer, SongFault
 
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".aac",
-        ".aif",
-        ".aifc",
-        ".aiff",
-        ".alac",
-        ".au",
-        ".caf",
-        ".flac",
-        ".m4a",
-        ".m4b",
-        ".mka",
-        ".mp2",
-        ".mp3",
-        ".mp4",
-        ".oga",
-        ".ogg",
-        ".opus",
-        ".snd",
-        ".w64",
-        ".wav",
-        ".wma",
-    ]
-)
+Writer = Callable[["SongAnswer | SongFault"], None]
 
 
 def predict(
@@ -56,7 +33,7 @@ def predict(
         raise typer.BadParameter("choose one of --json and --csv")
     paths = list(_files(songs))
     if not paths:
-        raise typer.BadParameter(f"no audio file in {', '.join(map(str, songs))}")
+        raise typer.BadParameter(f"no file with an audio format's ending in {', '.join(map(str, songs))}")
 
     from hgenre.bundle import load_bundle
     from hgenre.predict import Model, SongFault
@@ -65,10 +42,18 @@ def predict(
     bundle = load_bundle(find_bundle(model), verify=False)
     loaded = Model(bundle, chosen_route(bundle.route, route, unit, vote))
     n_failed = 0
-    write = _json_writer() if as_json else _csv_writer(loaded.genres, timeline) if as_csv else _text_writer(timeline)
+    # What is imported and compiled for the first answer stays; looking for garbage among it takes a tenth of the time.
+    gc.disable()
+    if as_json:
+        write = _json_writer(timeline)
+    elif as_csv:
+        write = _csv_writer(loaded.genres, timeline)
+    else:
+        write = _text_writer(timeline)
     for answer in _with_progress(loaded.predict_each(paths), len(paths)):
+        gc.enable()
         n_failed += isinstance(answer, SongFault)
-        write(answer, timeline)
+        write(answer)
     if n_failed:
         if not as_json:
             print(f"hgenre: {n_failed} of {len(paths)} files have no answer", file=sys.stderr)
@@ -76,10 +61,13 @@ def predict(
 
 
 def _files(songs: list[Path]) -> Iterator[Path]:
-    """The files as named; of folders the files that look like audio, by name."""
+    """The files as named; of folders, in order of their paths, what looks like audio by its name and is not hidden."""
+    from hgenre.data.layouts import AUDIO_EXTENSIONS
+
     for song in songs:
         if song.is_dir():
-            yield from sorted(p for p in song.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.is_dir())
+            found = (p for p in song.rglob("*") if p.suffix.lower() in AUDIO_EXTENSIONS and not p.name.startswith("."))
+            yield from sorted(p for p in found if not p.is_dir())
         else:
             yield song
 
@@ -97,57 +85,42 @@ def _with_progress(answers: Iterator[Any], n_songs: int) -> Iterator[Any]:
         yield from progress.track(answers, total=n_songs, description="listening")
 
 
-def _json_writer() -> Callable[["SongAnswer | SongFault", bool], None]:
-    from hgenre.predict import SongFault
-
-    def write(answer: "SongAnswer | SongFault", timeline: bool) -> None:
-        record = answer.to_json() if isinstance(answer, SongFault) else answer.to_json(timeline=timeline)
-        print(json.dumps(record, ensure_ascii=False), flush=True)
+def _json_writer(timeline: bool) -> Writer:
+    def write(answer: "SongAnswer | SongFault") -> None:
+        # In ASCII, so that the line is JSON whatever the terminal's encoding, also for paths that are not UTF-8.
+        print(json.dumps(answer.to_json(timeline=timeline)), flush=True)
 
     return write
 
 
-def _csv_writer(genres: tuple[str, ...], timeline: bool) -> Callable[["SongAnswer | SongFault", bool], None]:
+def _csv_writer(genres: tuple[str, ...], timeline: bool) -> Writer:
     from hgenre.predict import SongFault
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    slice_columns = ["start_s"] if timeline else []
-    writer.writerow(
-        [
-            "path",
-            *slice_columns,
-            "genre",
-            "confidence",
-            "n_slices",
-            "duration_s",
-            "truncated",
-            *genres,
-            "warnings",
-            "error",
-        ]
-    )
+    facts = ["start_s"] if timeline else ["n_slices", "duration_s", "truncated", *genres]
+    header = ["path", "genre", "confidence", *facts, "warnings", "error", "message"]
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(header)
 
-    def write(answer: "SongAnswer | SongFault", timeline: bool) -> None:
-        blank = [""] * (len(genres) + 4)
+    def write(answer: "SongAnswer | SongFault") -> None:
         if isinstance(answer, SongFault):
-            message = f"{answer.kind}: {answer.message}"
-            writer.writerow([answer.path, *([""] if timeline else []), "", *blank, "", message])
-        elif timeline:
-            for s in answer.slices:
-                writer.writerow([answer.path, s.start_s, s.genre, round(s.p, 6), *blank[1:], "", ""])
+            blank = [""] * (len(header) - 3)
+            rows.writerow([answer.path, *blank, answer.kind, answer.message])
+            return
+        last = ["; ".join(answer.warnings), "", ""]
+        if timeline:
+            rows.writerows([answer.path, s.genre, round(s.p, 6), s.start_s, *last] for s in answer.slices)
         else:
-            p = [round(answer.probabilities[g], 6) for g in genres]
             facts = [answer.n_slices, round(answer.duration_s, 3), answer.truncated]
-            row = [answer.path, answer.genre, round(answer.confidence, 6), *facts, *p, "; ".join(answer.warnings), ""]
-            writer.writerow(row)
+            p = [round(answer.probabilities[genre], 6) for genre in genres]
+            rows.writerow([answer.path, answer.genre, round(answer.confidence, 6), *facts, *p, *last])
 
     return write
 
 
-def _text_writer(timeline: bool) -> Callable[["SongAnswer | SongFault", bool], None]:
+def _text_writer(timeline: bool) -> Writer:
     from hgenre.predict import SongFault
 
-    def write(answer: "SongAnswer | SongFault", timeline: bool) -> None:
+    def write(answer: "SongAnswer | SongFault") -> None:
         if isinstance(answer, SongFault):
             print(f"{answer.path}: {answer.message}", file=sys.stderr)
             return
@@ -164,4 +137,5 @@ def _text_writer(timeline: bool) -> Callable[["SongAnswer | SongFault", bool], N
 
 
 def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60:3d}:{seconds % 60:04.1f}"
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    return f"{minutes:3d}:{tenths / 10:04.1f}"
