@@ -89,7 +89,8 @@ class SongFault:
     kind: str
     message: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, timeline: bool = False) -> dict[str, Any]:
+        """The contract's JSON object; a fault has no slices to add."""
         return {"path": self.path, "error": {"kind": self.kind, "message": self.message}}
 
 

@@ -1,5 +1,6 @@
 """The command line: ``hgenre <command>``. Heavy imports stay inside the commands that need them."""
 
+import io
 import sys
 
 import typer
@@ -41,6 +42,10 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Runs a command; exits 0 when all is done, 1 when something failed and was named, 2 on wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        # A path or a sign that the terminal's encoding lacks is shown escaped; the other songs get their answers.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except HgenreError as error:
