@@ -10,7 +10,7 @@ import numpy as np
 from hgenre.bundle import Bundle
 from hgenre.compiled.answering import SongResult, answer_all
 from hgenre.compiled.exported import cached_program, weights_of
-from hgenre.data.frames import FrameSource, open_frames
+from hgenre.data.frames import FrameSource, holds_arrays, open_frames
 from hgenre.data.leaks import overlap
 from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import FeatureError, LeakError, ManifestError
@@ -122,11 +122,17 @@ def frames_for(
     bundle: Bundle, manifest: Manifest, cache_dir: Path, on_done: Callable[[Song], None] = lambda _: None
 ) -> FrameSource:
     """The manifest's frames as this bundle wants them; raises FeatureError where its arrays have another spec."""
-    spec = bundle.features if isinstance(bundle.features, LogMelSpec) else LogMelSpec()
-    source = open_frames(manifest, spec, bundle.slices, cache_dir, on_done=on_done)
+    spec = bundle.features if isinstance(bundle.features, LogMelSpec) else None
+    if (spec is None) != holds_arrays(manifest):
+        found, needed = ("audio files", "ready-made arrays") if spec is None else ("ready-made arrays", "audio files")
+        raise FeatureError(
+            f"the manifest's songs are {found}, model {bundle.name} needs {needed} ({bundle.features}); "
+            "give a manifest of the kind it was trained on"
+        )
+    source = open_frames(manifest, spec or LogMelSpec(), bundle.slices, cache_dir, on_done=on_done)
     if source.spec != bundle.features:
         raise FeatureError(
-            f"the songs have features {source.spec}, model {bundle.name} needs {bundle.features}; "
+            f"the songs' arrays are {source.spec}, model {bundle.name} needs {bundle.features}; "
             "give a manifest of the kind it was trained on"
         )
     return source
@@ -148,6 +154,11 @@ def evaluate(
         LeakError: songs that the bundle has seen are among them, unless ``allow_seen``, and then the result says so.
         ManifestError: genres that the bundle does not know, or nothing to evaluate.
     """
+    if not manifest.usable:
+        raise ManifestError(
+            f"nothing to evaluate: none of {len(manifest.songs)} songs has a genre and no fault; see the manifest's "
+            "columns genre, fault and split"
+        )
     unknown = sorted({song.genre for song in manifest.usable} - set(bundle.labels))
     if unknown:
         raise ManifestError(
@@ -165,7 +176,8 @@ def evaluate(
     source = frames_for(bundle, manifest, cache_dir, on_frames)
     found = outcomes(bundle, source.songs, source.frames, cache_dir, route, on_song)
     if not found:
-        raise ManifestError("nothing to evaluate: no usable song has a slice that is loud enough to judge")
+        reasons = "".join(f"\n  {song_id}: {why}" for song_id, why in list(source.errors.items())[:10])
+        raise ManifestError(f"nothing to evaluate: no song has a slice that is loud enough to judge{reasons}")
     route = route or bundle.route
     warnings = [f"{song_id} left out: {why}" for song_id, why in source.errors.items()]
     if seen:

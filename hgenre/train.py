@@ -1,6 +1,7 @@
 """From a configuration and a manifest to a trained tree, its flat rival and their results on songs set aside."""
 
 import csv
+import io
 import json
 import os
 import platform
@@ -8,17 +9,19 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hgenre.bundle import Bundle, save_bundle
+from hgenre.compiled.exported import keep_executables
 from hgenre.data.frames import FrameSource, holds_arrays, open_frames
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song, read_manifest
 from hgenre.data.splits import Protocol, split_songs
-from hgenre.errors import ConfigError, ManifestError
+from hgenre.errors import ConfigError, HgenreError, ManifestError
 from hgenre.evaluate import SongOutcome, compare, middle_scores, outcomes, scores, scores_json
 from hgenre.features import ArraySpec, LogMelSpec, SliceSpec
 from hgenre.labels import Labels
@@ -97,6 +100,7 @@ def train_tree(
     """
     started = time.perf_counter()
     directory = Path(out) if out is not None else Path("runs") / config.name
+    make_run_folder(directory)
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
     split = split_for(prepared)
     by_side = {side: [i for i, s in split.items() if s == side] for side in (TRAIN, VALIDATION, TEST)}
@@ -115,7 +119,7 @@ def train_tree(
             seed=seed,
             with_tree=with_tree,
             about=about,
-            on_progress=lambda progress, seed=seed: on_progress(seed, progress),
+            on_progress=partial(on_progress, seed),
         )
         answers = {
             kind: outcomes(bundle, test_songs, prepared.source.frames, prepared.cache_dir)
@@ -134,8 +138,8 @@ def train_tree(
         "shipped_seed": config.seeds[best],
         **summarise(runs, found, best, prepared),
     }
-    if fits[best].tree is not None:
-        results["tree"] = tree_to_json(fits[best].tree.tree)
+    if (tree := fits[best].tree) is not None:
+        results["tree"] = tree_to_json(tree.tree)
         results["grouping"] = dict(fits[best].grouping)
     return _write_run(directory, prepared.config, results, fits, config.seeds, best)
 
@@ -179,6 +183,9 @@ def prepare(
     spec = LogMelSpec(f.sample_rate_hz, f.n_fft, f.hop_length, f.n_mels, f.fmin_hz, f.fmax_hz, f.mel_scale)
     n_songs = len(manifest.usable)
     cache_dir = cache_dir or default_cache_dir()
+    # Nodes with as many children, folds and seeds have the same programs, and compiling a small net takes longer than
+    # training it for an epoch.
+    keep_executables(cache_dir)
     # Ready-made arrays bring their own spec, so their slices are known only once they are open.
     slices = None if holds_arrays(manifest) else SliceSpec.from_seconds(f.slice_s, f.step_s, spec)
     source = open_frames(manifest, spec, slices, cache_dir, on_done=lambda song: on_frames(song, n_songs))
@@ -319,7 +326,6 @@ def _write_run(
     seeds: Sequence[int],
     best: int,
 ) -> RunResult:
-    directory.mkdir(parents=True, exist_ok=True)
     saved = save_fit(directory, fits[best], {key: results[key] for key in ("protocol", "n_songs", "seeds", "models")})
     write_text(directory / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
     write_history(directory / "history.csv", seeds, fits)
@@ -341,18 +347,29 @@ def save_fit(directory: Path, fitted: Fitted, metrics: Mapping[str, Any]) -> dic
 
 def write_history(path: Path, seeds: Sequence[Any], fits: Sequence[Fitted]) -> None:
     """One row an epoch of every net."""
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["seed", "net", "epoch", "loss", "validation_loss", "accuracy", "seconds"])
-        for seed, fitted in zip(seeds, fits, strict=True):
-            for net, epochs in fitted.history.items():
-                writer.writerows([seed, net, *(round(v, 6) for v in asdict(epoch).values())] for epoch in epochs)
-    os.replace(beside, path)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["seed", "net", "epoch", "loss", "validation_loss", "accuracy", "seconds"])
+    for seed, fitted in zip(seeds, fits, strict=True):
+        for net, epochs in fitted.history.items():
+            writer.writerows([seed, net, *(round(v, 6) for v in asdict(epoch).values())] for epoch in epochs)
+    write_text(path, text.getvalue())
+
+
+def make_run_folder(directory: Path) -> None:
+    """Makes the folder of a run before the work that leads up to its results; raises HgenreError where it cannot."""
+    write_text(directory / ".writable", "")
+    (directory / ".writable").unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside and renames into place."""
+    """Writes beside and renames into place; raises HgenreError where the disk refuses."""
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        raise HgenreError(
+            f"{path.parent}: nothing can be written there ({error.strerror}); choose another place (--out) or free space"
+        ) from None

@@ -32,7 +32,11 @@ def evaluate(
     loaded = load_bundle(find_bundle(bundle))
     songs = read_manifest(manifest)
     if split is not None:
-        songs = replace(songs, songs=tuple(song for song in songs.songs if song.split == split))
+        kept = tuple(song for song in songs.songs if song.split == split)
+        if not kept:
+            splits = ", ".join(sorted({repr(song.split) for song in songs.songs}))
+            raise typer.BadParameter(f"no song of {manifest} has split {split!r}; found are {splits}")
+        songs = replace(songs, songs=kept)
     n_songs = len(songs.usable)
     with training_progress() as (on_frames, _):
         result = run(

@@ -1,7 +1,7 @@
 """The routing options that several commands share."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,4 +42,5 @@ def chosen_route(
     from dataclasses import replace
 
     options = {"decoder": decoder, "unit": unit, "aggregation": vote}
-    return replace(default, **{name: str(value) for name, value in options.items() if value})
+    chosen: dict[str, Any] = {name: str(value) for name, value in options.items() if value}
+    return replace(default, **chosen)

@@ -109,7 +109,7 @@ def cached_program(bundle: Bundle, route: Route, n_slices: int, directory: Path)
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = directory / "programs" / f"{name}.jax_export"
-    _keep_executables(directory / "xla")
+    keep_executables(directory)
     exported = _read(path) if bundle.digest else None
     if exported is None:
         exported = export_program(bundle, route, n_slices, platforms)
@@ -149,7 +149,8 @@ def _keep(path: Path, data: bytes) -> None:
         return
 
 
-def _keep_executables(directory: Path) -> None:
-    jax.config.update("jax_compilation_cache_dir", str(directory))
+def keep_executables(directory: Path) -> None:
+    """From here on what XLA compiles is kept in ``directory`` and found there by later runs."""
+    jax.config.update("jax_compilation_cache_dir", str(directory / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

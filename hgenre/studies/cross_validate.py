@@ -18,6 +18,7 @@ from hgenre.train import (
     about_bundle,
     describe_run,
     inner_split,
+    make_run_folder,
     model_scores,
     prepare,
     save_fit,
@@ -52,10 +53,12 @@ def cross_validate(
             the folds say how good such a model is, and this one has seen every song.
     """
     started = time.perf_counter()
+    make_run_folder(out)
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
     protocol: Protocol = "song" if config.data.protocol == "song" else "artist"
     held_out = folds(prepared.songs, protocol=protocol, n_folds=n_folds, seed=config.data.seed)
-    runs, found, fits, groupings = [], [], [], []
+    runs, found, groupings = [], [], []
+    fits: list[Fitted] = []
     for seed in config.seeds:
         answers: dict[str, list[SongOutcome]] = {"tree": [], "flat": []}
         for k, test_ids in enumerate(held_out):
@@ -87,7 +90,6 @@ def cross_validate(
     }
     if config.tree.groups is not None:
         results["tree"] = groupings[0]["tree"]
-    out.mkdir(parents=True, exist_ok=True)
     if refit:
         n_done = len(fits)
         final = fit_songs(prepared, protocol, (), config.seeds[0], command, lambda p: on_progress(n_done, "refit ", p))
