@@ -371,5 +371,5 @@ def write_text(path: Path, text: str) -> None:
         os.replace(beside, path)
     except OSError as error:
         raise HgenreError(
-            f"{path.parent}: nothing can be written there ({error.strerror}); choose another place (--out) or free space"
+            f"{path.parent}: nothing can be written there ({error.strerror}); choose another place (--out)"
         ) from None

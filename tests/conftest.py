@@ -38,8 +38,8 @@ TINY: dict[str, Any] = {
     },
     "net": {"widths": [4, 8]},
     "tree": {"groups": GROUPS},
-    "optimiser": {"epochs": 2, "batch_size": 16},
-    "augment": {"freq_mask_mels": 2, "time_mask_frames": 2},
+    "optimiser": {"epochs": 8, "batch_size": 16, "learning_rate": 1e-2},
+    "augment": {"freq_mask_mels": 2, "time_mask_frames": 2, "mixup_alpha": 0.0},
 }
 """A run of a few seconds: slices of 1 s, 16 mel bands, nets of two layers."""
 
@@ -74,6 +74,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     from hgenre.data.manifest import read_manifest
 
     return read_manifest(path)
+
+
+@pytest.fixture(scope="session")
+def gtzan() -> Path:
+    """The folder of real music."""
+    if "HGENRE_DATA" not in os.environ:
+        pytest.skip("HGENRE_DATA is unset; it must name the folder of the real music")
+    return Path(os.environ["HGENRE_DATA"]) / "gtzan"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,317 @@
+"""Songs in, answers out: neighbours never matter, broken files are named, damaged ones answered with a warning."""
+
+import gc
+import json
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hgenre import Model, Route, SongAnswer, SongFault, load
+from hgenre.bundle import Bundle
+from hgenre.data.manifest import Manifest
+from hgenre.errors import (
+    AudioError,
+    BundleError,
+    EmptyAudioError,
+    FeatureError,
+    NonFiniteAudioError,
+    SilentAudioError,
+    TooShortAudioError,
+    UnreadableAudioError,
+)
+from hgenre.features import ArraySpec
+from tests.audio_files import cut, tones, write_sound
+
+ROUTES = [Route(), Route("hard", "slice"), Route("hard", "song", "mean_probability")]
+REPEATED = "shorter than one slice: repeated to fill it"
+
+
+@pytest.fixture(scope="module")
+def songs(corpus: Manifest) -> list[Path]:
+    return [corpus.audio_path(song) for song in corpus.songs]
+
+
+@pytest.fixture(scope="module")
+def odd_songs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Neighbours to be feared: silence, full scale, half silence, and a song of 90 slices."""
+    folder = tmp_path_factory.mktemp("odd")
+    noise = np.random.default_rng(0).normal(0, 0.1, 90 * 8000)
+    half_silent = noise[:40_000] * (np.arange(40_000) < 20_000)
+    square = np.sign(np.sin(np.arange(40_000)))
+    sounds = {"silence": np.zeros(40_000), "square": square, "half silent": half_silent, "long": noise}
+    return [write_sound(folder / f"{name}.wav", sound, 8000, "FLOAT") for name, sound in sounds.items()]
+
+
+def answers(found: Sequence[SongAnswer | SongFault]) -> list[SongAnswer]:
+    assert not [fault for fault in found if isinstance(fault, SongFault)]
+    return [answer for answer in found if isinstance(answer, SongAnswer)]
+
+
+def p_of(answer: SongAnswer | SongFault) -> list[float]:
+    assert isinstance(answer, SongAnswer), answer
+    return list(answer.probabilities.values())
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.decoder}/{route.unit}")
+def test_a_song_is_answered_alike_alone_among_fifty_and_in_any_order(
+    bundle: Bundle, songs: list[Path], odd_songs: list[Path], route: Route
+) -> None:
+    model = Model(bundle, route)
+    mine = [*songs[::5], *odd_songs[1:]]
+    alone = {path: answers(model.predict([path]))[0] for path in mine}
+    random = np.random.default_rng(1)
+    silence = odd_songs[0]
+    fifty = [songs[i] for i in random.integers(len(songs), size=50 - 2 * len(mine))] + mine + mine
+    for crowd in (fifty, [fifty[i] for i in random.permutation(50)], [silence, mine[0], silence], [*mine, silence]):
+        found = model.predict(crowd)
+        assert [answer.path for answer in found] == [str(path) for path in crowd]
+        for path, answer in zip(crowd, found, strict=True):
+            if path == silence:
+                assert isinstance(answer, SongFault)
+                assert answer.kind == "silent"
+            elif path in alone:
+                np.testing.assert_allclose(p_of(answer), p_of(alone[path]), atol=1e-5, rtol=0)
+                assert isinstance(answer, SongAnswer)
+                assert (answer.genre, answer.votes) == (alone[path].genre, alone[path].votes)
+
+
+@pytest.mark.parametrize("gain_db", [-12, 12])
+def test_loudness_changes_no_label(model: Model, songs: list[Path], tmp_path: Path, gain_db: float) -> None:
+    louder = []
+    for i, path in enumerate(songs):
+        sound, rate_hz = soundfile.read(path, dtype="float32")
+        louder.append(write_sound(tmp_path / f"{i}.wav", sound * np.float32(10 ** (gain_db / 20)), rate_hz, "FLOAT"))
+    for before, after in zip(answers(model.predict(songs)), answers(model.predict(louder)), strict=True):
+        assert after.genre == before.genre
+        np.testing.assert_allclose(p_of(after), p_of(before), atol=1e-3, rtol=0)
+
+
+def test_every_broken_file_is_named_and_every_good_one_answered(
+    model: Model, songs: list[Path], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    broken = {
+        "empty.wav": ("empty", "has 0 bytes"),
+        "text.mp3": ("unreadable", "no decoder can read it"),
+        "headerless.wav": ("unreadable", "no decoder can read it"),
+        "clip.wav": ("too_short", "holds 0.20 s of sound; needed half a slice, 0.51 s"),
+        "nan.wav": ("non_finite", "8000 of 8000 samples are NaN"),
+        "silent.wav": ("silent", "none of its 2 slices is loud enough to judge (above -80 dB re full scale)"),
+        "missing.wav": ("unreadable", "cannot be opened (No such file or directory)"),
+    }
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.mp3").write_text("twelve bars of blues\n" * 99)
+    (tmp_path / "headerless.wav").write_bytes((noise * 32768).astype("<i2").tobytes())
+    write_sound(tmp_path / "clip.wav", noise[:1600], 8000)
+    write_sound(tmp_path / "nan.wav", np.full(8000, np.nan, np.float32), 8000, "FLOAT")
+    write_sound(tmp_path / "silent.wav", np.zeros(17_000), 8000)
+    mixed = list(songs[:20])
+    for place, name in enumerate(broken):
+        mixed.insert(3 * place, tmp_path / name)
+
+    found = model.predict(mixed)
+
+    assert [answer.path for answer in found] == [str(path) for path in mixed]
+    for path, answer in zip(mixed, found, strict=True):
+        if path.name in broken:
+            kind, reason = broken[path.name]
+            assert isinstance(answer, SongFault)
+            assert answer.kind == kind
+            assert reason in answer.message
+            assert answer.to_json() == {
+                "path": str(path),
+                "error": {"kind": kind, "message": answer.message},
+            }
+        else:
+            assert isinstance(answer, SongAnswer)
+
+
+@pytest.mark.real_data
+def test_the_gtzan_file_that_does_not_decode_is_named(model: Model, gtzan: Path) -> None:
+    good = sorted((gtzan / "audio" / "blues").iterdir())[0]
+    bad = gtzan / "audio" / "jazz" / "jazz.00054.wav"
+    found = model.predict([bad, good])
+    assert isinstance(found[0], SongFault)
+    assert found[0].kind == "unreadable"
+    assert isinstance(found[1], SongAnswer)
+
+
+@pytest.mark.parametrize("form", ["mp3", "wav", "ogg"])
+def test_a_truncated_file_is_answered_and_says_so(model: Model, tmp_path: Path, form: str) -> None:
+    whole = write_sound(tmp_path / f"song.{form}", tones(6.0))
+    [before, after] = answers(model.predict([whole, cut(whole, 0.6)]))
+    assert not before.truncated
+    assert before.warnings == ()
+    assert after.truncated
+    assert after.warnings
+    assert after.warnings[0].startswith("truncated: ")
+    assert 0 < after.n_slices < before.n_slices
+
+
+def test_a_song_shorter_than_a_slice_is_repeated_and_says_so(model: Model, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    # A slice has 30 frames of 512 samples every 256, which are 7936 samples; half of it has 15 frames, 4096 samples.
+    paths = [write_sound(tmp_path / f"{n}.wav", noise[:n], 8000, "FLOAT") for n in (4095, 4096, 7935, 7936)]
+    too_short, shortest, almost, whole = model.predict(paths)
+    assert isinstance(too_short, SongFault)
+    assert too_short.kind == "too_short"
+    for answer in (shortest, almost):
+        assert isinstance(answer, SongAnswer)
+        assert answer.warnings == (REPEATED,)
+        assert answer.n_slices == 1
+        assert not answer.truncated
+    assert isinstance(whole, SongAnswer)
+    assert whole.warnings == ()
+
+
+def test_an_answer_keeps_its_promises(model: Model, songs: list[Path]) -> None:
+    for answer in answers(model.predict(songs)):
+        assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
+        assert list(answer.probabilities) == list(model.genres)
+        assert answer.confidence == answer.probabilities[answer.genre]
+        assert answer.votes[answer.genre] == max(answer.votes.values())
+        assert sum(answer.votes.values()) == answer.n_slices == len(answer.slices)
+        names, p = zip(*answer.tree_path, strict=True)
+        assert (names[0], names[-1], p[-1]) == ("root", answer.genre, answer.confidence)
+        assert 1 >= p[0] > 1 - 1e-6
+        assert list(p) == sorted(p, reverse=True)
+        assert answer.duration_s == pytest.approx(3, abs=0.1)
+        mean = np.mean([one.p if one.genre == answer.genre else np.nan for one in answer.slices])
+        if answer.votes[answer.genre] == answer.n_slices:
+            assert answer.confidence == pytest.approx(mean, abs=1e-6)
+
+
+def test_hard_routing_gives_the_entered_group_only(bundle: Bundle, songs: list[Path]) -> None:
+    soft = answers(Model(bundle).predict(songs))
+    for answer, whole in zip(answers(Model(bundle, Route("hard", "song")).predict(songs)), soft, strict=True):
+        group = next(node for node in bundle.tree.nodes[1:] if answer.genre in node.genres)
+        inside = sum(answer.probabilities[genre] for genre in group.genres)
+        assert inside == pytest.approx(sum(answer.probabilities.values()))
+        assert inside == pytest.approx(sum(whole.probabilities[genre] for genre in group.genres), abs=1e-5)
+
+
+def test_json_of_an_answer_is_the_contract(model: Model, songs: list[Path]) -> None:
+    [answer] = answers(model.predict(songs[:1]))
+    record = json.loads(json.dumps(answer.to_json(), allow_nan=False))
+    assert list(record) == [
+        "path",
+        "genre",
+        "confidence",
+        "answer",
+        "probabilities",
+        "votes",
+        "n_slices",
+        "duration_s",
+        "truncated",
+        "model",
+        "warnings",
+    ]
+    assert record["answer"] == {
+        "label": answer.genre,
+        "kind": "genre",
+        "genres": [answer.genre],
+        "depth": 2,
+        "path": [list(step) for step in answer.tree_path],
+    }
+    assert record["model"] == "tiny"
+    timeline = answer.to_json(timeline=True)
+    assert [list(one) for one in timeline["slices"]] == [["start_s", "genre", "p", "path"]] * 3
+    assert [one["start_s"] for one in timeline["slices"]] == [0.0, 0.992, 1.984]  # 31 frames of 32 ms
+    assert {key: timeline[key] for key in record} == answer.to_json()
+
+
+def test_a_waveform_is_answered_as_its_file(model: Model, tmp_path: Path) -> None:
+    for rate_hz in (8000, 22_050, 48_000):
+        sound = tones(4.0, rate_hz, n_channels=1)[:, 0]
+        [by_file] = answers(model.predict([write_sound(tmp_path / f"{rate_hz}.wav", sound, rate_hz, "FLOAT")]))
+        answer = model.predict_waveform(sound, rate_hz)
+        np.testing.assert_allclose(p_of(answer), p_of(by_file), atol=1e-5)
+        assert (answer.path, answer.duration_s, answer.n_slices) == ("waveform", 4.0, by_file.n_slices)
+        assert [one.start_s for one in answer.slices] == [one.start_s for one in by_file.slices]
+        np.testing.assert_allclose(np.exp(model.log_proba(sound, rate_hz)), p_of(by_file), atol=1e-5)
+
+
+def test_a_waveform_may_be_a_list_or_float64(model: Model) -> None:
+    sound = tones(2.0, 8000, n_channels=1)[:, 0]
+    wanted = p_of(model.predict_waveform(sound, 8000))
+    assert p_of(model.predict_waveform(sound.astype(np.float64), 8000)) == wanted
+    assert p_of(model.predict_waveform(sound.tolist(), 8000)) == wanted  # type: ignore[arg-type]
+
+
+def test_a_short_waveform_is_repeated_and_says_so(model: Model) -> None:
+    assert model.predict_waveform(tones(0.7, 8000, 1)[:, 0], 8000).warnings == (REPEATED,)
+    assert model.predict_waveform(tones(1.0, 8000, 1)[:, 0], 8000).warnings == ()
+
+
+NOISE = np.random.default_rng(0).normal(0, 0.1, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "rate_hz", "error", "message"),
+    [
+        (NOISE.reshape(2, -1), 8000, UnreadableAudioError, r"found shape \(2, 8000\), needed mono samples"),
+        (np.float32(0.5), 8000, UnreadableAudioError, r"found shape \(\), needed mono"),
+        (np.where(NOISE > 0.3, np.nan, NOISE), 8000, NonFiniteAudioError, r"\d+ of 16000 samples are NaN"),
+        (np.full(8000, np.inf), 8000, NonFiniteAudioError, "8000 of 8000 samples are NaN, infinite or beyond 1e12"),
+        (NOISE * 1e300, 8000, NonFiniteAudioError, "beyond 1e12 of full scale"),
+        ([], 8000, EmptyAudioError, "has no samples; needed at least half a slice"),
+        ((NOISE * 32767).astype(np.int16), 8000, UnreadableAudioError, "type int16, needed floats .* int16 by 32768"),
+        (NOISE > 0, 8000, UnreadableAudioError, "samples of type bool, needed floats with full scale 1.0"),
+        (NOISE * 1j, 8000, UnreadableAudioError, "samples of type complex128, needed floats"),
+        (NOISE[:1600], 8000, TooShortAudioError, r"holds 0.20 s of sound; needed half a slice, 0.51 s"),
+        (NOISE, 384_000, TooShortAudioError, r"holds 0.04 s of sound"),
+        (NOISE * 0, 8000, SilentAudioError, "none of its 2 slices is loud enough"),
+        (NOISE[:8000] * 0, 8000, SilentAudioError, "its one slice is not loud enough"),
+        (NOISE, 0, UnreadableAudioError, "found 0 samples a second; needed 1000 to 768000"),
+        (NOISE, float("nan"), UnreadableAudioError, "found nan samples a second"),
+    ],
+)
+def test_a_waveform_that_cannot_be_judged_is_refused(
+    model: Model, waveform: np.ndarray, rate_hz: int, error: type[AudioError], message: str
+) -> None:
+    with pytest.raises(error, match=f"^waveform: .*{message}"):
+        model.predict_waveform(waveform, rate_hz)
+    with pytest.raises(error, match=message):
+        model.log_proba(waveform, rate_hz)
+
+
+def test_an_amplitude_of_integers_as_floats_is_only_a_gain(model: Model) -> None:
+    np.testing.assert_allclose(
+        p_of(model.predict_waveform(NOISE * 32768, 8000)), p_of(model.predict_waveform(NOISE, 8000)), atol=1e-3
+    )
+
+
+def test_a_model_that_is_no_longer_used_is_freed(bundle: Bundle, songs: list[Path]) -> None:
+    model = Model(bundle)
+    model.predict(songs[:1])
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
+
+
+def test_no_song_gives_no_answer(model: Model) -> None:
+    assert model.predict([]) == []
+
+
+def test_programs_are_kept_in_the_folder_that_is_named(bundle: Bundle, songs: list[Path], tmp_path: Path) -> None:
+    Model(bundle, cache_dir=tmp_path).predict(songs[:1])
+    assert len(list((tmp_path / "programs").iterdir())) >= 1
+
+
+def test_a_model_of_ready_made_arrays_refuses_audio(bundle: Bundle) -> None:
+    arrays = replace(bundle, features=ArraySpec(16, 31.25, "dB below the clip's maximum", 1.0))
+    with pytest.raises(FeatureError, match=r"model tiny was trained on ready-made arrays \(dB below .* cannot be"):
+        Model(arrays)
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no model 'nosuch': no such folder, and not among the shipped ones"):
+        load("nosuch")
+    with pytest.raises(BundleError, match=r"holds no bundle: manifest\.json is missing; train one or name another"):
+        load(tmp_path)
