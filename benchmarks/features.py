@@ -1,0 +1,77 @@
+"""Log-mel features of many clips: hgenre on two threads against librosa."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from benchmarks.rounds import Comparison, Round, Row
+from benchmarks.worker import worker
+from hgenre.features import LogMelSpec, log_mel_stream
+
+SPEC = LogMelSpec()
+N_THREADS = 2
+
+
+def row(n_clips: int = 100) -> Row:
+    return Row(
+        name="features",
+        what=f"log-mel of {n_clips} clips of 30 s ({SPEC.n_mels} mels, n_fft {SPEC.n_fft}, hop {SPEC.hop_length})",
+        unit="s",
+        sides={
+            f"hgenre, {N_THREADS} threads": partial(worker, "benchmarks.features:by_hgenre", n_clips=n_clips),
+            "librosa": partial(worker, "benchmarks.features:by_librosa", n_clips=n_clips),
+        },
+        comparisons=(Comparison(f"hgenre, {N_THREADS} threads", "librosa", limit=0.55),),
+    )
+
+
+def by_hgenre(n_clips: int) -> Round:
+    """The transform as the feature cache is filled: blocks in, (mel, frame) out, on a pool of threads."""
+    clips = _clips(n_clips)
+    pool = ThreadPoolExecutor(N_THREADS)
+
+    def log_mel_of(clip: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(log_mel_stream([clip], SPEC)), axis=1)
+
+    def run() -> float:
+        started = time.perf_counter()
+        for _ in pool.map(log_mel_of, clips):
+            pass
+        return time.perf_counter() - started
+
+    return run
+
+
+def by_librosa(n_clips: int) -> Round:
+    import librosa
+
+    clips = _clips(n_clips)
+
+    def log_mel_of(clip: np.ndarray) -> np.ndarray:
+        power = librosa.feature.melspectrogram(
+            y=clip,
+            sr=SPEC.sample_rate_hz,
+            n_fft=SPEC.n_fft,
+            hop_length=SPEC.hop_length,
+            n_mels=SPEC.n_mels,
+            fmin=SPEC.fmin_hz,
+            fmax=SPEC.fmax_hz,
+            center=False,
+        )
+        return librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None)
+
+    def run() -> float:
+        started = time.perf_counter()
+        for clip in clips:
+            log_mel_of(clip)
+        return time.perf_counter() - started
+
+    return run
+
+
+def _clips(n_clips: int) -> list[np.ndarray]:
+    from benchmarks.invented import waveforms
+
+    return list(waveforms(n_clips, seed=0))
