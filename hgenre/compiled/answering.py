@@ -110,18 +110,9 @@ def answer_all(
             opened.n_waiting -= len(mine)
 
     def flush(everything: bool) -> None:
-        while pending:
-            n_rows = sum(len(b.slices) for b in pending)
-            if whole_songs:
-                if not everything and n_rows < CHUNK_SIZES[-1]:
-                    return
-                run(pending[:], _chunk_size(n_rows))
-                pending.clear()
-            else:
-                if not everything and n_rows < CHUNK_SIZES[-1]:
-                    return
-                taken = _take(pending, CHUNK_SIZES[-1])
-                run(taken, _chunk_size(sum(len(b.slices) for b in taken)))
+        while pending and (everything or sum(len(b.slices) for b in pending) >= CHUNK_SIZES[-1]):
+            taken = (_take_songs if whole_songs else _take)(pending, CHUNK_SIZES[-1])
+            run(taken, _chunk_size(sum(len(b.slices) for b in taken)))
 
     def finished() -> Iterator[tuple[Key, SongResult | Exception]]:
         nonlocal first
@@ -171,6 +162,14 @@ def _take(pending: list[_Block], n_rows: int) -> list[_Block]:
             block = _Block(block.song, *(a[:n_rows] for a in block[1:]))
         taken.append(block)
         n_rows -= len(block.slices)
+    return taken
+
+
+def _take_songs(pending: list[_Block], n_rows: int) -> list[_Block]:
+    """Removes blocks, a whole song each, from the front: as many as fit into ``n_rows`` rows, and one at least."""
+    taken = [pending.pop(0)]
+    while pending and sum(len(b.slices) for b in (*taken, pending[0])) <= n_rows:
+        taken.append(pending.pop(0))
     return taken
 
 
