@@ -233,7 +233,7 @@ def validate(
     p = np.asarray(jax.nn.softmax(logits, axis=-1), np.float64)
     total = np.zeros((len(songs), task.n_children))
     np.add.at(total, song_idx, p)
-    heard = total.sum(axis=1) > 0
+    heard = np.bincount(song_idx, minlength=len(songs)) > 0
     mean_p = total[heard] / total[heard].sum(axis=1, keepdims=True)
     child_idx = task.child_of_genre[songs.genre_idx[heard]]
     true_p = mean_p[np.arange(len(mean_p)), child_idx]
