@@ -31,7 +31,7 @@ def training_progress() -> "Iterator[tuple[Callable[[Song, int], None], Callable
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(*columns(), console=console, transient=True) as bars:
+    with Progress(*columns(), console=console, transient=True, disable=not console.is_terminal) as bars:
         frames_bar = bars.add_task("features", visible=False)
         fit_bar = bars.add_task("training", total=1.0, visible=False)
 

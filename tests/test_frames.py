@@ -1,0 +1,113 @@
+"""One way to frames, from audio through the cache or from ready-made arrays."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hgenre.audio import read_audio
+from hgenre.data import frames as room
+from hgenre.data.frames import holds_arrays, open_frames
+from hgenre.data.import_features import import_arrays
+from hgenre.data.manifest import Manifest, Song
+from hgenre.errors import FeatureError
+from hgenre.features import LogMelSpec, SliceSpec, log_mel
+from tests.audio_files import tones, write_sound
+
+SPEC = LogMelSpec(8000, 512, 256, 16, 0.0, 4000.0)
+SLICES = SliceSpec(30, 31)
+
+
+def song_of(path: Path, genre: str = "noise") -> Song:
+    return Song(path.stem, path.name, genre, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Manifest:
+    """A good song, one of less than half a slice, one that changed since it was indexed, one that never was sound."""
+    good = song_of(write_sound(tmp_path / "good.wav", tones(2.0, 8000), 8000))
+    short = song_of(write_sound(tmp_path / "short.wav", tones(0.2, 8000), 8000))
+    changed = replace(song_of(write_sound(tmp_path / "changed.wav", tones(1.0, 8000), 8000)), sha256="0" * 64)
+    (tmp_path / "text.wav").write_text("no sound")
+    faulty = Song("faulty", "faulty.wav", "noise", fault="unreadable")
+    return Manifest((good, short, changed, song_of(tmp_path / "text.wav"), faulty), tmp_path)
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> Manifest:
+    """Two songs of 40 frames and one of 10, as an archive imported them."""
+    values = np.random.default_rng(0).normal(-40, 10, (3, 16, 40)).astype(np.float32)
+    np.savez(tmp_path / "given.npz", mel=values, ids=["a", "b", "c"], genres=["x", "y", "x"])
+    return import_arrays(
+        tmp_path / "given.npz", tmp_path / "imported", frame_rate_hz=31.25, scale="dB", db_per_unit=1.0
+    )
+
+
+def test_frames_of_audio_are_its_log_mel(audio: Manifest, tmp_path: Path) -> None:
+    done: list[str] = []
+    source = open_frames(audio, SPEC, SLICES, tmp_path / "cache", on_done=lambda song: done.append(song.song_id))
+    assert source.spec == SPEC
+    assert [song.song_id for song in source.songs] == ["good"]
+    waveform, _ = read_audio(tmp_path / "good.wav", 8000)
+    np.testing.assert_array_equal(source.frames("good"), log_mel(waveform, SPEC))
+    assert sorted(done) == ["changed", "good", "short", "text"]
+
+
+def test_songs_that_cannot_be_used_are_named_with_the_reason(audio: Manifest, tmp_path: Path) -> None:
+    errors = open_frames(audio, SPEC, SLICES, tmp_path / "cache").errors
+    assert set(errors) == {"short", "changed", "text"}
+    assert errors["short"] == "too short: 5 frames, needed half of a slice's 30"
+    assert errors["changed"].startswith("manifest: ")
+    assert "changed.wav: changed since it was indexed" in errors["changed"]
+    assert errors["text"].startswith("unreadable: ")
+    assert "no decoder can read it" in errors["text"]
+
+
+def test_without_slices_no_song_is_too_short(audio: Manifest, tmp_path: Path) -> None:
+    source = open_frames(audio, SPEC, None, tmp_path / "cache")
+    assert [song.song_id for song in source.songs] == ["good", "short"]
+
+
+def test_a_second_time_nothing_is_decoded(audio: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = replace(audio, songs=audio.songs[:1])
+    first = open_frames(good, SPEC, SLICES, tmp_path / "cache").frames("good")
+    monkeypatch.setattr(room, "audio_frames", None)
+    np.testing.assert_array_equal(open_frames(good, SPEC, SLICES, tmp_path / "cache").frames("good"), first)
+
+
+def test_a_cache_entry_that_is_lost_meanwhile_is_named(audio: Manifest, tmp_path: Path) -> None:
+    source = open_frames(audio, SPEC, None, tmp_path / "cache")
+    for entry in (tmp_path / "cache").rglob("*.npy"):
+        entry.unlink()
+    with pytest.raises(FeatureError, match=r"the cache entry of good in .* was lost or damaged; run the command again"):
+        source.frames("good")
+
+
+def test_arrays_are_given_as_they_were_imported(arrays: Manifest, tmp_path: Path) -> None:
+    assert holds_arrays(arrays)
+    source = open_frames(arrays, SPEC, None, tmp_path / "cache")
+    assert source.spec != SPEC
+    assert source.spec.frame_rate_hz == 31.25
+    with np.load(tmp_path / "given.npz") as given:
+        for i, song in enumerate(source.songs):
+            np.testing.assert_array_equal(source.frames(song.song_id), given["mel"][i])
+    assert not (tmp_path / "cache").exists()
+
+
+def test_arrays_of_less_than_half_a_slice_are_named(arrays: Manifest, tmp_path: Path) -> None:
+    source = open_frames(arrays, SPEC, SliceSpec(81, 81), tmp_path / "cache")
+    assert source.songs == ()
+    assert source.errors["a"] == "too short: 40 frames, needed half of a slice's 81"
+
+
+def test_audio_is_no_array(audio: Manifest, tmp_path: Path) -> None:
+    assert not holds_arrays(audio)
+    assert not holds_arrays(Manifest((), tmp_path))
+
+
+def test_arrays_and_audio_do_not_mix(arrays: Manifest, audio: Manifest, tmp_path: Path) -> None:
+    mixed = replace(arrays, songs=(*arrays.songs, audio.songs[0]))
+    with pytest.raises(FeatureError, match=r"song good: good\.wav is not a ready-made array"):
+        open_frames(mixed, SPEC, SLICES, tmp_path / "cache")
