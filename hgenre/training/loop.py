@@ -20,6 +20,7 @@ from hgenre.nets.build import LAST_LAYER, Net, Variables
 from hgenre.training.augment import mixup, perturb_spectrum, spec_augment
 from hgenre.training.config import AugmentConfig, OptimiserConfig
 from hgenre.training.songs import LearningSongs, Standard, random_batches, spread_slices
+from hgenre.tree.calibration import fit_temperature
 
 Array = Any
 
@@ -228,9 +229,15 @@ def build_logits(net: Net, features: FeatureSpec) -> Callable[..., Array]:
 def validate(
     logits_of: Callable[..., Array], variables: Variables, task: NodeTask, songs: LearningSongs, standard: Standard
 ) -> tuple[float, float]:
-    """(mean log-loss, accuracy) over songs of the mean probability of a few slices each."""
+    """(mean log-loss, accuracy) over songs of the mean probability of a few slices each, at the best temperature.
+
+    A node's probabilities get a temperature in the end, so epochs are compared as they would be used: without it an
+    early epoch that knows little but says so would beat a later one that knows more and exaggerates.
+    """
     logits, song_idx = slice_logits(logits_of, variables, songs, standard, VALIDATION_SLICES_PER_SONG)
-    p = np.asarray(jax.nn.softmax(logits, axis=-1), np.float64)
+    slice_child_idx = task.child_of_genre[songs.genre_idx[song_idx]]
+    temperature = fit_temperature(logits, slice_child_idx, 1.0 / np.bincount(song_idx)[song_idx])
+    p = np.asarray(jax.nn.softmax(logits / temperature, axis=-1), np.float64)
     total = np.zeros((len(songs), task.n_children))
     np.add.at(total, song_idx, p)
     heard = np.bincount(song_idx, minlength=len(songs)) > 0
