@@ -14,7 +14,7 @@ import pytest
 
 from hgenre.errors import BundleError, FeatureError
 from hgenre.nets.build import LAST_LAYER, Net, build_net
-from hgenre.nets.pool import max_pool_2x2
+from hgenre.nets.pool import global_max_pool, max_pool_2x2
 from hgenre.nets.spec import NetSpec, net_from_json, net_to_json
 
 SHORT = NetSpec(widths=(4, 8), dropout=0.5)
@@ -119,9 +119,7 @@ def test_same_key_same_net_and_another_key_another() -> None:
 
 
 def test_deep_cnn_refuses_slices_that_its_halvings_use_up() -> None:
-    with pytest.raises(
-        FeatureError, match="2 times, found slices of 3 mels x 21 frames, needed at least 4"
-    ):
+    with pytest.raises(FeatureError, match="2 times, found slices of 3 mels x 21 frames, needed at least 4"):
         build_net(DEEP, 2).init(jax.random.key(0), 3, 21)
 
 
@@ -144,6 +142,20 @@ def test_pool_equals_flax_in_value_and_gradient(shape: tuple[int, ...]) -> None:
     weights = jnp.asarray(np.random.default_rng(1).normal(size=pooled.shape), jnp.float32)
     ours = jax.grad(lambda x: (max_pool_2x2(x) * weights).sum())(x)
     assert np.array_equal(ours, jax.grad(lambda x: (theirs(x) * weights).sum())(x))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 1, 1, 2), (3, 4, 2, 1)])
+def test_global_pool_equals_the_maximum_in_value_and_gradient(shape: tuple[int, ...]) -> None:
+    x = jnp.asarray(windows(shape, seed=sum(shape)))
+    assert np.array_equal(global_max_pool(x), x.max(axis=(1, 2)))
+    ours, theirs = (jax.grad(lambda x, f=f: (f(x) ** 2).sum())(x) for f in (global_max_pool, lambda x: x.max((1, 2))))
+    assert np.array_equal(ours, theirs)
+
+
+def test_global_pool_has_a_gradient_where_all_values_tie() -> None:
+    gradient = jax.grad(lambda x: global_max_pool(x).sum())(jnp.zeros((2, 3, 5, 4)))
+    assert np.isfinite(gradient).all()
+    np.testing.assert_allclose(gradient.sum(axis=(1, 2)), 1)
 
 
 def test_pool_shares_the_gradient_between_ties() -> None:

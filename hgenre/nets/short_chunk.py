@@ -11,6 +11,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from hgenre.nets.pool import global_max_pool
+
 Array = Any
 
 
@@ -44,6 +46,6 @@ class ShortChunk(nn.Module):
         x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, name="stem_norm")(x))
         for i, width in enumerate(self.widths[1:], start=1):
             x = ResidualBlock(width, name=f"block{i}")(x, train)
-        x = jnp.concatenate([x.mean(axis=(1, 2)), x.max(axis=(1, 2))], axis=-1)
+        x = jnp.concatenate([x.mean(axis=(1, 2)), global_max_pool(x)], axis=-1)
         x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
         return nn.Dense(self.n_children, name="logits")(x)
