@@ -135,8 +135,9 @@ def train_net(
             state, loss = step(state, *arrays, rates[n_done], key)
             losses.append(loss)
         current = {"params": state.params, "batch_stats": state.batch_stats}
-        validation_loss, accuracy = validate(logits_of, current, task, validation, standard)
-        loss = float(np.mean(jax.device_get(losses)))
+        loss = validation_loss = float(np.mean(jax.device_get(losses)))
+        if math.isfinite(loss):
+            validation_loss, accuracy = validate(logits_of, current, task, validation, standard)
         if not (math.isfinite(loss) and math.isfinite(validation_loss)):
             raise FeatureError(
                 f"node {task.name!r}: training diverged in epoch {epoch}: training loss {loss}, validation loss "
