@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 from hypothesis import settings
 
@@ -57,8 +58,11 @@ class Finished:
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The tests' own cache folder, in ``$HGENRE_CACHE``."""
     directory = tmp_path_factory.mktemp("cache")
+    # So that what is compiled has the same key under whatever name a test reaches the folder.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HGENRE_CACHE", str(directory))
+        patch.setenv("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
         yield directory
 
 
