@@ -1,0 +1,146 @@
+"""A whole fit in miniature: flat net, tree, groups found or given, and the songs it says it has seen."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hgenre.bundle.bundle import flatten
+from hgenre.data.manifest import Song
+from hgenre.labels import Labels
+from hgenre.training.config import RunConfig, config_from_dict
+from hgenre.training.fit import FLAT, Fitted, Progress, derived_tree, fit, node_task
+from hgenre.tree.draw import draw_tree
+from hgenre.tree.spec import flat_tree, tree_from_groups
+from tests.planted_songs import planted_songs
+from tests.small_trees import OVERLAPPING, RAGGED
+
+LABELS = Labels(("ant", "bee", "cat", "dog"))
+TRAIN = planted_songs([4, 4, 4, 4], seed=1)
+VALIDATION = planted_songs([2, 2, 2, 2], seed=2)
+FACTS = {song_id: Song(song_id, f"{song_id}.wav", "ant", sha256=f"{i:064x}") for i, song_id in enumerate(TRAIN.ids)}
+GROUPS = {"insect": ["ant", "bee"], "mammal": ["cat", "dog"]}
+
+
+def config_with(**values: Any) -> RunConfig:
+    return config_from_dict(
+        {
+            "name": "tiny",
+            "net": {"widths": [4, 8], "dropout": 0.0},
+            "optimiser": {"epochs": 3, "batch_size": 8, "min_steps": 6, "learning_rate": 0.02},
+            "augment": {"freq_mask_mels": 2, "time_mask_frames": 2, "tilt_db": 0.0},
+            **values,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def progress() -> list[Progress]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def fitted(progress: list[Progress]) -> Fitted:
+    config = config_with(tree={"groups": GROUPS})
+    return fit(config, LABELS, TRAIN, VALIDATION, FACTS, seed=0, about={"licence": "x"}, on_progress=progress.append)
+
+
+def test_tree_and_flat_rival_learn_from_the_same_songs(fitted: Fitted) -> None:
+    assert fitted.tree is not None
+    assert fitted.tree.tree == tree_from_groups(LABELS, GROUPS)
+    assert fitted.flat.tree == flat_tree(LABELS)
+    assert fitted.grouping == {"source": "config"}
+    assert (fitted.tree.name, fitted.flat.name) == ("tiny", "tiny-flat")
+    assert set(fitted.history) == {FLAT, "root", "insect", "mammal"}
+    assert fitted.tree.songs_seen == fitted.flat.songs_seen
+    assert {s.split for s in fitted.tree.songs_seen} == {"train", "validation"}
+    wanted = [(i, FACTS[i].sha256, s) for s, part in (("train", TRAIN), ("validation", VALIDATION)) for i in part.ids]
+    assert [(s.song_id, s.sha256, s.split) for s in fitted.tree.songs_seen] == wanted
+    for bundle in (fitted.tree, fitted.flat):
+        names = {node.name for node in bundle.tree.net_nodes}
+        assert set(bundle.nets) == set(bundle.variables) == set(bundle.temperatures) == names
+        assert all(0.25 <= t <= 8 for t in bundle.temperatures.values())
+        assert bundle.about == {"licence": "x"}
+        assert bundle.normalisation.kind == "training"
+
+
+def test_progress_goes_from_nothing_to_all(fitted: Fitted, progress: list[Progress]) -> None:
+    shares = [p.share_done for p in progress]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert 0 < shares[0] < 0.5
+    assert list(dict.fromkeys(p.net for p in progress)) == [FLAT, "root", "insect", "mammal"]
+    assert {p.n_epochs for p in progress} == {3}
+
+
+def test_same_seed_same_fit_and_groups_do_not_touch_the_flat_net(fitted: Fitted) -> None:
+    again = fit(config_with(), LABELS, TRAIN, VALIDATION, FACTS, seed=0, with_tree=False)
+    assert again.tree is None
+    assert set(again.history) == {FLAT}
+    ours, theirs = flatten(again.flat.variables), flatten(fitted.flat.variables)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    assert again.flat.temperatures == fitted.flat.temperatures
+
+
+def test_one_flat_group_is_the_flat_net_itself() -> None:
+    fitted = fit(config_with(tree={"groups": list(LABELS)}), LABELS, TRAIN, VALIDATION, FACTS, seed=1)
+    assert fitted.tree is not None
+    assert set(fitted.history) == {FLAT}
+    assert fitted.tree.temperatures == fitted.flat.temperatures
+    assert flatten(fitted.tree.variables).keys() == flatten(fitted.flat.variables).keys()
+
+
+def confused(pairs: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (slice, genre) of a net that takes each genre now and then for its partner, two slices a song."""
+    songs = np.repeat(VALIDATION.genre_idx, 2)
+    logits = np.full((len(songs), len(LABELS)), -4.0)
+    logits[np.arange(len(songs)), songs] = 2.0
+    for i, genre in enumerate(songs):
+        logits[i, pairs[genre]] = 1.5
+    return logits, np.repeat(np.arange(len(VALIDATION)), 2)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "groups"),
+    [
+        ({0: 1, 1: 0, 2: 3, 3: 2}, [["ant", "bee"], ["cat", "dog"]]),
+        ({0: 2, 2: 0, 1: 3, 3: 1}, [["ant", "cat"], ["bee", "dog"]]),
+    ],
+)
+def test_groups_are_found_where_the_flat_net_confuses(pairs: dict[int, int], groups: list[list[str]]) -> None:
+    for options in ({}, {"n_groups": 2}):
+        tree, facts = derived_tree(config_with(tree=options), LABELS, VALIDATION, *confused(pairs))
+        assert tree == tree_from_groups(LABELS, {"+".join(group): group for group in groups})
+        assert facts["groups"] == groups
+        assert facts["source"] == "derived"
+        assert np.allclose(np.sum(facts["confusion"], axis=1), 1, atol=1e-4)
+
+
+def test_genres_that_stand_alone_hang_on_the_root() -> None:
+    logits = confused({0: 1, 1: 0, 2: 2, 3: 3})
+    tree, _ = derived_tree(config_with(tree={"n_groups": 3}), LABELS, VALIDATION, *logits)
+    assert draw_tree(tree).splitlines() == [
+        "root",
+        "├── [ant+bee]",
+        "│   ├── ant",
+        "│   └── bee",
+        "├── cat",
+        "└── dog",
+    ]
+
+
+def test_two_genres_need_no_groups() -> None:
+    songs = planted_songs([2, 2])
+    tree, facts = derived_tree(config_with(), Labels(("a", "b")), songs, np.zeros((4, 2)), np.arange(4))
+    assert tree == flat_tree(Labels(("a", "b")))
+    assert facts["note"] == "two genres need no groups"
+
+
+def test_a_genre_in_two_children_counts_for_its_home() -> None:
+    by_name = {node.name: node for node in (*OVERLAPPING.nodes, *RAGGED.nodes[1:])}
+    task = node_task(by_name["root"], OVERLAPPING.labels, "root")
+    assert task.n_children == 3
+    assert task.child_of_genre.tolist() == [0, 0, 0, 0, 1, 2]
+    assert node_task(by_name["two"], OVERLAPPING.labels, "two").child_of_genre.tolist() == [1, -1, 0, 0, 0, -1]
+    assert node_task(by_name["deeper"], RAGGED.labels, "x").child_of_genre.tolist() == [-1, -1, 0, 1, 1, -1]
