@@ -91,12 +91,16 @@ def train_tree(
     >>> from pathlib import Path
     >>> import hgenre
     >>> from hgenre.demo.corpus import invented_songs, write_corpus
+    >>> from hgenre.demo.invented_genres import GROUPS
     >>> from hgenre.training.config import config_from_dict
-    >>> manifest = hgenre.read_manifest(write_corpus(invented_songs(8, seed=0), Path("corpus")))
-    >>> config = config_from_dict({"name": "tiny", "optimiser": {"epochs": 1}})
-    >>> result = hgenre.train_tree(config, manifest, out="runs/tiny")
-    >>> sorted(p.name for p in result.directory.iterdir())
+    >>> manifest = hgenre.read_manifest(write_corpus(invented_songs(6, seed=0), Path("corpus")))
+    >>> small = {"data": {"protocol": "song"}, "net": {"widths": [8]}, "optimiser": {"epochs": 1}}
+    >>> config = config_from_dict({"name": "small", "tree": {"groups": dict(GROUPS)}, **small})
+    >>> result = hgenre.train_tree(config, manifest)
+    >>> sorted(path.name for path in result.directory.iterdir())
     ['bundle', 'config.json', 'flat', 'history.csv', 'results.json']
+    >>> hgenre.load("runs/small/bundle").genres[:3]
+    ('clatterbop', 'dewharp', 'fogsong')
     """
     started = time.perf_counter()
     directory = Path(out) if out is not None else Path("runs") / config.name

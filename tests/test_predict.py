@@ -240,7 +240,7 @@ def test_a_waveform_may_be_a_list_or_float64(model: Model) -> None:
     sound = tones(2.0, 8000, n_channels=1)[:, 0]
     wanted = p_of(model.predict_waveform(sound, 8000))
     assert p_of(model.predict_waveform(sound.astype(np.float64), 8000)) == wanted
-    assert p_of(model.predict_waveform(sound.tolist(), 8000)) == wanted  # type: ignore[arg-type]
+    assert p_of(model.predict_waveform(sound.tolist(), 8000)) == wanted
 
 
 def test_a_short_waveform_is_repeated_and_says_so(model: Model) -> None:

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def too_short(path: str, duration_s: float, features: LogMelSpec, slices: SliceS
 
 def read_ahead(
     songs: Sequence[Iterable[np.ndarray]], n_threads: int = 2, n_blocks: int = 4
-) -> Iterator[Iterator[np.ndarray]]:
+) -> Generator[Iterator[np.ndarray], None, None]:
     """The block streams of songs, in order, while threads work on the next ones.
 
     At most ``2 * n_threads`` songs are open beside the one being taken, and each holds at most ``n_blocks`` finished

@@ -1,0 +1,203 @@
+"""The command line as a user meets it: help at once, exit statuses, results on stdout and nothing else."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import hgenre
+from hgenre.bundle import Bundle
+from hgenre.data.manifest import Manifest
+from hgenre.shipped import shipped_bundles
+from tests.conftest import GENRES, Finished
+
+HEAVY = ["av", "flax", "jax", "librosa", "numpy", "optax", "pandas", "scipy", "sklearn", "soundfile"]
+COMMANDS = [
+    "predict",
+    "index",
+    "import-features",
+    "train-tree",
+    "train",
+    "cross-validate",
+    "evaluate",
+    "inspect",
+    "models",
+    "doctor",
+    "demo-corpus",
+]
+LOADED = "import json, sys; print(json.dumps([name for name in sys.argv[1:] if name in sys.modules]))"
+
+
+def loaded_after(code: str, names: list[str]) -> list[str]:
+    """Which of these modules a new process holds once it has run the code, whose output is thrown away."""
+    quiet = f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    {code}\n{LOADED}"
+    done = subprocess.run([sys.executable, "-c", quiet, *names], capture_output=True, text=True, check=True)
+    return list(json.loads(done.stdout))
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "from hgenre.cli import app; app(['--help'], standalone_mode=False)"
+    assert loaded_after(code, HEAVY) == []
+
+
+def test_the_package_loads_nothing_heavy() -> None:
+    assert loaded_after("import hgenre", HEAVY) == []
+
+
+def test_every_public_name_is_there() -> None:
+    for name in hgenre.__all__:
+        assert getattr(hgenre, name).__name__ == name
+    with pytest.raises(AttributeError, match="module 'hgenre' has no attribute 'nosuch'"):
+        hgenre.nosuch  # noqa: B018
+
+
+def test_help_names_every_command(hgenre: Callable[..., Finished]) -> None:
+    done = hgenre("--help")
+    assert done.status == 0
+    assert all(f" {command} " in done.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(hgenre: Callable[..., Finished], command: str) -> None:
+    done = hgenre(command, "--help")
+    assert done.status == 0
+    assert f"Usage: hgenre {command}" in done.out
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("arguments", [["nosuch"], ["predict"], ["inspect"], ["predict", "a.wav", "--route", "best"]])
+def test_wrong_usage_has_status_2_and_no_output(hgenre: Callable[..., Finished], arguments: list[str]) -> None:
+    done = hgenre(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert "Usage: hgenre" in done.err
+
+
+def test_inspect_shows_the_tree_and_what_it_knows(hgenre: Callable[..., Finished], bundle_dir: Path) -> None:
+    done = hgenre("inspect", bundle_dir)
+    assert (done.status, done.err) == (0, "")
+    assert "digests verified" in done.out
+    assert "├── [percussive]\n│   ├── clatterbop\n│   └── pebbleskip\n└── [drone]" in done.out
+    assert re.search(r"^route +soft/slice/majority$", done.out, re.MULTILINE)
+    assert re.search(r"^net percussive short_chunk \(4, 8\), [\d,]+ numbers, T \d", done.out, re.MULTILINE)
+    assert re.search(r"^tree +\d+\.\d% of \d+ songs \[", done.out, re.MULTILINE)
+
+
+def test_inspect_as_json(hgenre: Callable[..., Finished], bundle_dir: Path, bundle: Bundle) -> None:
+    done = hgenre("inspect", bundle_dir, "--json")
+    assert (done.status, done.err) == (0, "")
+    record = json.loads(done.out)
+    assert record["labels"] == sorted(GENRES)
+    assert record["digest"] == bundle.digest
+    assert record["path"] == str(bundle_dir)
+    assert set(record["nets"]) == {"root", "percussive", "drone"}
+    assert record["n_songs_seen"] == len(bundle.songs_seen)
+    assert record["route"] == {"decoder": "soft", "unit": "slice", "aggregation": "majority"}
+
+
+def test_a_damaged_bundle_is_named(hgenre: Callable[..., Finished], bundle_dir: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle_dir, broken)
+    weights = bytearray((broken / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (broken / "weights.safetensors").write_bytes(weights)
+    done = hgenre("inspect", broken)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"hgenre: {broken / 'weights.safetensors'} does not have the sha256 that manifest.json")
+    (broken / "manifest.json").write_text("{")
+    for command in (["inspect", broken], ["predict", "a.wav", "--model", broken]):
+        done = hgenre(*command)
+        assert (done.status, done.out) == (1, "")
+        assert done.err.startswith(f"hgenre: {broken / 'manifest.json'} cannot be read: ")
+
+
+def test_models_lists_the_shipped_ones(hgenre: Callable[..., Finished]) -> None:
+    assert json.loads(hgenre("models", "--json").out) == {n: str(path) for n, path in shipped_bundles().items()}
+    done = hgenre("models")
+    assert done.status == 0
+    assert [line.split()[0] for line in done.out.splitlines()] == list(shipped_bundles())
+
+
+def test_doctor_finds_a_working_installation(hgenre: Callable[..., Finished], cache_dir: Path) -> None:
+    done = hgenre("doctor", "--json")
+    assert done.status == 0
+    found = json.loads(done.out)
+    assert found["problems"] == []
+    assert found["places"]["cache"] == str(cache_dir)
+    assert found["versions"]["jax"]
+    assert set(found["decoders"]) == {"soundfile", "PyAV"}
+    assert found["devices"]
+    assert "decoders\n  soundfile" in hgenre("doctor").out
+
+
+def test_doctor_names_what_is_missing(hgenre: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    done = hgenre("doctor")
+    assert done.status == 1
+    assert "missing: PyAV cannot be loaded" in done.err
+    assert "`pip install --force-reinstall av`" in done.err
+
+
+@pytest.fixture
+def unseen_csv(corpus: Manifest, bundle: Bundle, tmp_path: Path) -> Path:
+    """The corpus' manifest beside its songs, with what the tiny tree has seen in split train and the others in test."""
+    from hgenre.data.manifest import with_split, write_manifest
+
+    seen = {song.song_id for song in bundle.songs_seen}
+    split = {song.song_id: "train" if song.song_id in seen else "test" for song in corpus.songs}
+    path = tmp_path / "manifest.csv"
+    write_manifest(Manifest(with_split(corpus.songs, split), corpus.root), path)
+    return path
+
+
+def test_evaluate_scores_unseen_songs(hgenre: Callable[..., Finished], bundle_dir: Path, unseen_csv: Path) -> None:
+    options = ["--manifest", unseen_csv, "--split", "test", "--route", "hard", "--unit", "song"]
+    done = hgenre("evaluate", bundle_dir, *options, "--json")
+    assert (done.status, done.err) == (0, "")
+    result = json.loads(done.out)
+    assert result["route"] == {"decoder": "hard", "unit": "song", "aggregation": "majority"}
+    tables = hgenre("evaluate", bundle_dir, *options)
+    assert tables.status == 0
+    assert f"tiny, route hard/song/majority, {result['n_songs']} songs" in tables.out
+    assert f"songs   {result['song']['accuracy']:.1%}" in tables.out
+    assert all(genre in tables.out for genre in GENRES)
+
+
+def test_evaluate_refuses_seen_songs_unless_told_to(
+    hgenre: Callable[..., Finished], bundle_dir: Path, bundle: Bundle, unseen_csv: Path
+) -> None:
+    done = hgenre("evaluate", bundle_dir, "--manifest", unseen_csv)
+    assert (done.status, done.out) == (1, "")
+    n_seen = len(bundle.songs_seen)
+    assert done.err.startswith(f"hgenre: model tiny has seen {n_seen} of the 24 songs, among them ")
+    allowed = hgenre("evaluate", bundle_dir, "--manifest", unseen_csv, "--allow-seen")
+    assert allowed.status == 0
+    assert f"{n_seen} of these songs were seen in training" in " ".join(allowed.out.split())
+
+
+def test_evaluate_names_the_splits_there_are(
+    hgenre: Callable[..., Finished], bundle_dir: Path, unseen_csv: Path
+) -> None:
+    done = hgenre("evaluate", bundle_dir, "--manifest", unseen_csv, "--split", "valid")
+    assert (done.status, done.out) == (2, "")
+    told = " ".join(done.err.replace("│", "").split())
+    assert "has split 'valid'; found are 'test', 'train'" in told
+
+
+def test_an_interrupt_before_the_first_command_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import hgenre.cli
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hgenre.cli, "app", interrupted)
+    with pytest.raises(SystemExit) as end:
+        hgenre.cli.main()
+    assert end.value.code == 130
+    assert capfd.readouterr().err == "hgenre: stopped\n"

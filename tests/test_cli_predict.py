@@ -1,0 +1,279 @@
+"""``hgenre predict`` as a user meets it."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hgenre.data.manifest import Manifest
+from hgenre.predict import Model
+from tests.audio_files import cut, tones, write_sound
+from tests.conftest import Finished, start_hgenre
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture(scope="module")
+def shelf(corpus: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 20 good songs and 6 that cannot be judged, some deeper down, with files that are no audio by name."""
+    folder = tmp_path_factory.mktemp("shelf")
+    for i, song in enumerate(corpus.songs[:20]):
+        place = folder / f"disc {i % 2}"
+        place.mkdir(exist_ok=True)
+        shutil.copy(corpus.audio_path(song), place / f"{i:02}{Path(song.path).suffix}")
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    (folder / "disc 0" / "03 empty.wav").write_bytes(b"")
+    (folder / "disc 0" / "05 text.mp3").write_text("twelve bars of blues\n" * 99)
+    (folder / "disc 1" / "04 headerless.wav").write_bytes((noise * 32768).astype("<i2").tobytes())
+    write_sound(folder / "a clip.wav", noise[:1600], 8000)
+    write_sound(folder / "nan.wav", np.full(8000, np.nan, np.float32), 8000, "FLOAT")
+    write_sound(folder / "silent.wav", np.zeros(17_000), 8000)
+    (folder / "cover.jpg").write_bytes(b"\xff\xd8")
+    (folder / "._hidden.mp3").write_bytes(b"\0\5\x16\7")
+    (folder / "album.mp3").mkdir()
+    return folder
+
+
+FAULTS = {
+    "a clip.wav": "too_short",
+    "03 empty.wav": "empty",
+    "05 text.mp3": "unreadable",
+    "04 headerless.wav": "unreadable",
+    "nan.wav": "non_finite",
+    "silent.wav": "silent",
+}
+
+
+@pytest.fixture(scope="module")
+def in_order(shelf: Path) -> list[Path]:
+    wanted = (".wav", ".mp3", ".ogg", ".flac")
+    found = [p for p in shelf.rglob("*") if p.suffix in wanted and p.is_file() and not p.name.startswith(".")]
+    return sorted(found)
+
+
+@pytest.fixture
+def song(corpus: Manifest) -> Path:
+    return corpus.audio_path(corpus.songs[0])
+
+
+def test_json_lines_name_every_song_in_order(
+    hgenre: Run, shelf: Path, bundle_dir: Path, in_order: list[Path], model: Model
+) -> None:
+    done = hgenre("predict", shelf, "--model", bundle_dir, "--json")
+    assert done.status == 1
+    records = [json.loads(line) for line in done.out.splitlines()]
+    assert [record["path"] for record in records] == [str(path) for path in in_order]
+    assert len(records) == 26
+    for record, answer in zip(records, model.predict(in_order), strict=True):
+        assert record == json.loads(json.dumps(answer.to_json()))
+    faults = {Path(record["path"]).name: record["error"]["kind"] for record in records if "error" in record}
+    assert faults == FAULTS
+
+
+def test_text_names_answers_on_stdout_and_faults_on_stderr(
+    hgenre: Run, shelf: Path, bundle_dir: Path, in_order: list[Path]
+) -> None:
+    done = hgenre("predict", shelf, "--model", bundle_dir)
+    assert done.status == 1
+    good = [str(path) for path in in_order if path.name not in FAULTS]
+    lines = done.out.splitlines()
+    assert len(lines) == 20
+    for line, path in zip(lines, good, strict=True):
+        pattern = r"\w+ +\d+%   (percussive|drone) +\d+% › \w+ \d+%   [1-3] of 3 slices   " + re.escape(path)
+        assert re.fullmatch(pattern, line), line
+    for name in FAULTS:
+        assert re.search(rf"^{re.escape(str(shelf))}.*{re.escape(name)}: \S", done.err, re.MULTILINE)
+    assert done.err.endswith("hgenre: 6 of 26 files have no answer\n")
+
+
+def test_csv_has_a_row_a_song(hgenre: Run, shelf: Path, bundle_dir: Path, in_order: list[Path], model: Model) -> None:
+    done = hgenre("predict", shelf, "--model", bundle_dir, "--csv")
+    assert done.status == 1
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert list(rows[0]) == [
+        *("path", "genre", "confidence", "n_slices", "duration_s", "truncated"),
+        *model.genres,
+        *("warnings", "error", "message"),
+    ]
+    assert [row["path"] for row in rows] == [str(path) for path in in_order]
+    for row in rows:
+        assert None not in row
+        if kind := FAULTS.get(Path(row["path"]).name):
+            assert row["error"] == kind
+            assert row["message"]
+            assert row["genre"] == row["confidence"] == ""
+        else:
+            assert row["error"] == row["message"] == row["warnings"] == ""
+            assert row["confidence"] == row[row["genre"]]
+            assert sum(float(row[genre]) for genre in model.genres) == pytest.approx(1, abs=1e-5)
+            assert (row["n_slices"], row["truncated"]) == ("3", "False")
+
+
+def test_timelines_have_a_row_a_slice(hgenre: Run, song: Path, bundle_dir: Path) -> None:
+    missing = song.with_name("missing.wav")
+    files = [song, missing, "--model", bundle_dir, "--timeline"]
+    [record, fault] = [json.loads(line) for line in hgenre("predict", *files, "--json").out.splitlines()]
+    assert fault["error"]["kind"] == "unreadable"
+    rows = list(csv.DictReader(io.StringIO(hgenre("predict", *files, "--csv").out)))
+    assert list(rows[0]) == ["path", "genre", "confidence", "start_s", "warnings", "error", "message"]
+    told = [(float(row["start_s"]), row["genre"], float(row["confidence"])) for row in rows[:-1]]
+    assert told == [(one["start_s"], one["genre"], round(one["p"], 6)) for one in record["slices"]]
+    assert (rows[-1]["path"], rows[-1]["error"]) == (str(missing), "unreadable")
+    lines = hgenre("predict", *files).out.splitlines()
+    assert len(lines) == 1 + len(record["slices"]) == 4
+    for line, one in zip(lines[1:], record["slices"], strict=True):
+        assert line.split() == [f"0:{one['start_s']:04.1f}", one["genre"], f"{one['p']:.0%}"]
+
+
+def test_routes_are_the_users_choice(hgenre: Run, song: Path, bundle_dir: Path) -> None:
+    def probabilities(*options: str) -> list[float]:
+        done = hgenre("predict", song, "--model", bundle_dir, "--json", *options)
+        assert done.status == 0
+        return list(json.loads(done.out)["probabilities"].values())
+
+    assert sum(probabilities()) == pytest.approx(1)
+    entered = probabilities("--route", "hard", "--unit", "song", "--vote", "mean_probability")
+    assert sorted(entered)[:2] == [0, 0]
+    assert 0.5 <= sum(entered) < 1
+
+
+@pytest.mark.parametrize("form", ["mp3", "wav", "ogg"])
+def test_a_truncated_file_is_answered_with_a_warning(hgenre: Run, bundle_dir: Path, tmp_path: Path, form: str) -> None:
+    damaged = cut(write_sound(tmp_path / f"song.{form}", tones(6.0)), 0.6)
+    done = hgenre("predict", damaged, "--model", bundle_dir)
+    assert done.status == 0
+    assert len(done.out.splitlines()) == 1
+    assert f"{damaged}: warning: truncated: " in done.err
+    record = json.loads(hgenre("predict", damaged, "--model", bundle_dir, "--json").out)
+    assert record["truncated"] is True
+    assert record["warnings"][0].startswith("truncated: ")
+
+
+def test_a_short_song_is_answered_with_a_warning(hgenre: Run, bundle_dir: Path, tmp_path: Path) -> None:
+    short = write_sound(tmp_path / "short.wav", tones(0.7))
+    done = hgenre("predict", short, "--model", bundle_dir)
+    assert done.status == 0
+    assert done.err == f"{short}: warning: shorter than one slice: repeated to fill it\n"
+
+
+def test_names_need_no_encoding(hgenre: Run, song: Path, bundle_dir: Path, tmp_path: Path) -> None:
+    for name in (b"caf\xe9.wav", "日本の歌 🎵.wav".encode(), b'line\nbreak, "quoted".wav'):
+        text = os.path.join(tmp_path, os.fsdecode(name))
+        shutil.copy(song, text)
+        as_json = hgenre("predict", text, "--model", bundle_dir, "--json")
+        assert as_json.status == 0
+        assert as_json.out.isascii()
+        assert json.loads(as_json.out)["path"] == text
+        for options in ([], ["--csv"]):
+            assert hgenre("predict", text, "--model", bundle_dir, *options).status == 0
+
+
+def test_a_poor_terminal_gets_escapes_and_no_traceback(
+    song: Path, bundle_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with start_hgenre("predict", song, song.with_name("né.wav"), "--model", bundle_dir) as process:
+        out, err = process.communicate()
+    assert process.returncode == 1
+    assert r" \u203a " in out
+    assert r"n\xe9.wav: cannot be opened (No such file or directory)" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["missing.mp3"], 1, "missing.mp3: cannot be opened (No such file or directory); needed a readable audio file"),
+        (["empty"], 2, "no file with an audio format's ending in empty"),
+        (["a.wav", "--json", "--csv"], 2, "choose one of --json and --csv"),
+        (["a.wav", "--model", "nosuch"], 1, "hgenre: no model 'nosuch': no such folder, and not among the shipped"),
+        (["a.wav", "--model", "empty"], 1, "hgenre: empty holds no bundle: manifest.json is missing"),
+        (["a.wav", "--vote", "loudest"], 2, "Invalid value for '--vote'"),
+    ],
+)
+def test_what_cannot_be_done_is_named(
+    hgenre: Run,
+    bundle_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    model = [] if "--model" in arguments else ["--model", bundle_dir]
+    done = hgenre("predict", *arguments, *model)
+    assert (done.status, done.out) == (status, "")
+    assert message in " ".join(done.err.replace("│", "").split())
+
+
+def test_prediction_loads_no_training_library(song: Path, bundle_dir: Path, hgenre: Run) -> None:
+    hgenre("predict", song, "--model", bundle_dir)  # so that the program is there already
+    code = (
+        "import sys\nfrom hgenre.cli import app\n"
+        f"app(['predict', {str(song)!r}, '--model', {str(bundle_dir)!r}], standalone_mode=False)\n"
+        "print([name for name in ('flax', 'librosa', 'optax', 'pandas', 'sklearn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_interrupt_ends_it_quietly(song: Path, bundle_dir: Path) -> None:
+    process = start_hgenre("predict", *[song] * 5000, "--model", bundle_dir, "--json")
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "Exception" not in err
+    lines = [first, *out.splitlines()]
+    assert len(lines) < 5000
+    assert all(json.loads(line)["path"] == str(song) for line in lines)
+
+
+def test_a_reader_that_leaves_ends_it_quietly(song: Path, bundle_dir: Path) -> None:
+    process = start_hgenre("predict", *[song] * 5000, "--model", bundle_dir)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+    assert "Traceback" not in err
+    assert "Exception" not in err
+
+
+def peak_mb(path: Path, bundle_dir: Path) -> float:
+    """The most memory that a process which answers one file ever held."""
+    code = (
+        "import resource, sys\nfrom hgenre.cli import app\napp(sys.argv[1:], standalone_mode=False)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "predict", str(path), "--model", str(bundle_dir), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["duration_s"] == pytest.approx(soundfile.info(path).duration)
+    kilobytes = int(done.stderr.splitlines()[-1])
+    return kilobytes / 1024 if sys.platform != "darwin" else kilobytes / 1024**2
+
+
+def test_an_hour_takes_hardly_more_memory_than_a_minute(bundle_dir: Path, tmp_path: Path) -> None:
+    minute = np.random.default_rng(0).integers(-3000, 3000, 60 * 8000, dtype=np.int16)
+    short = write_sound(tmp_path / "minute.wav", minute, 8000)
+    with soundfile.SoundFile(tmp_path / "hour.wav", "w", 8000, 1, "PCM_16") as file:
+        for _ in range(60):
+            file.write(minute)
+    assert peak_mb(tmp_path / "hour.wav", bundle_dir) - peak_mb(short, bundle_dir) < 200
