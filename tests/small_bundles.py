@@ -29,9 +29,7 @@ def tiny_bundle(
     random = np.random.default_rng(seed)
 
     def variables(n_children: int) -> Any:
-        shapes = jax.eval_shape(
-            lambda key: build_net(NET, n_children).init(key, features.n_mels, SLICES.n_frames), jax.random.key(0)
-        )
+        shapes = build_net(NET, n_children).shapes(features.n_mels, SLICES.n_frames)
         drawn = jax.tree.map(lambda a: random.normal(0, 0.3, a.shape).astype(np.float32), shapes)
         return {**drawn, "batch_stats": jax.tree.map(lambda a: 0.5 + np.abs(a), drawn["batch_stats"])}
 

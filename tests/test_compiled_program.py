@@ -128,8 +128,7 @@ def test_program_equals_the_way_of_each_slice_however_they_crowd(tree_name: str,
     check(tree_name, route, logits, song_idx, np.zeros(N_SLICES, bool))
 
 
-@pytest.mark.parametrize("route", [Route("hard"), Route("hard", "song")], ids=["by slice", "by song"])
-@pytest.mark.parametrize("n_slices", [1, 3])
+@pytest.mark.parametrize(("n_slices", "route"), [(1, Route("hard")), (3, Route("hard", "song"))])
 def test_fewer_slices_than_a_tile(n_slices: int, route: Route) -> None:
     for logits in crowds(TREES["ragged"], n_slices, seed=2).values():
         check("ragged", route, logits, np.zeros(n_slices, int), np.ones(n_slices, bool))

@@ -118,6 +118,13 @@ def test_same_key_same_net_and_another_key_another() -> None:
     assert not np.array_equal(variables["params"]["stem"]["kernel"], other["params"]["stem"]["kernel"])
 
 
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_shapes_are_those_of_the_variables(spec: NetSpec) -> None:
+    net, variables = started(spec)
+    shapes = jax.tree.map(lambda a: (a.shape, a.dtype), net.shapes(N_MELS, N_FRAMES))
+    assert shapes == jax.tree.map(lambda a: (a.shape, a.dtype), variables)
+
+
 def test_deep_cnn_refuses_slices_that_its_halvings_use_up() -> None:
     with pytest.raises(FeatureError, match="2 times, found slices of 3 mels x 21 frames, needed at least 4"):
         build_net(DEEP, 2).init(jax.random.key(0), 3, 21)

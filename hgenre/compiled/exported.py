@@ -47,8 +47,7 @@ def bundle_program(bundle: Bundle, route: Route) -> Program:
     nets = {node.name: build_net(bundle.nets[node.name], len(node.children)) for node in bundle.tree.net_nodes}
     sizes = bundle.features.n_mels, bundle.slices.n_frames
     for name, net in nets.items():
-        fresh = jax.eval_shape(lambda key, net=net: net.init(key, *sizes), jax.random.key(0))
-        if _shapes(fresh) != _shapes(bundle.variables[name]):
+        if _shapes(net.shapes(*sizes)) != _shapes(bundle.variables[name]):
             raise BundleError(
                 f"model {bundle.name}: the weights of node {name!r} do not fit its net, {bundle.nets[name]}; "
                 "the bundle is damaged, fetch it again"

@@ -29,11 +29,13 @@ class Net:
 
     Attributes:
         init: (key, n_mels, n_frames) -> variables.
+        shapes: (n_mels, n_frames) -> variables with shapes and types in place of arrays; computes nothing.
         apply: (variables, x (slice, mel, frame)) -> logits (slice, child); running statistics, no dropout.
         train_apply: (variables, x, key) -> (logits, new batch_stats); batch statistics and dropout.
     """
 
     init: Callable[[Array, int, int], Variables]
+    shapes: Callable[[int, int], Variables]
     apply: Callable[[Variables, Array], Array]
     train_apply: Callable[[Variables, Array, Array], tuple[Array, Any]]
 
@@ -43,9 +45,11 @@ def build_net(spec: NetSpec, n_children: int) -> Net:
     """The net of a spec with one output a child; one object for the same arguments, so programs compile once."""
     module = _module(spec, n_children)
 
-    @partial(jax.jit, static_argnums=(1, 2))
-    def init(key: Array, n_mels: int, n_frames: int) -> Variables:
+    def drawn(key: Array, n_mels: int, n_frames: int) -> Variables:
         return dict(module.init(key, jnp.zeros((1, n_mels, n_frames)), train=False))
+
+    def shapes(n_mels: int, n_frames: int) -> Variables:
+        return jax.eval_shape(partial(drawn, n_mels=n_mels, n_frames=n_frames), jax.random.key(0))
 
     def apply(variables: Variables, x: Array) -> Array:
         return module.apply(variables, x, train=False)
@@ -54,7 +58,10 @@ def build_net(spec: NetSpec, n_children: int) -> Net:
         logits, updates = module.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
         return logits, updates["batch_stats"]
 
-    return Net(init, apply, train_apply)
+    # Weights are drawn once, so the time to compile is all that counts: a fifth where XLA does not optimise the code.
+    unoptimised = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else None
+    init = jax.jit(drawn, static_argnums=(1, 2), compiler_options=unoptimised)
+    return Net(init, shapes, apply, train_apply)
 
 
 def _module(spec: NetSpec, n_children: int) -> nn.Module:
