@@ -1,6 +1,7 @@
 """The command line as a user meets it: help at once, exit statuses, results on stdout and nothing else."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -188,16 +189,24 @@ def test_evaluate_names_the_splits_there_are(
     assert "has split 'valid'; found are 'test', 'train'" in told
 
 
-def test_an_interrupt_before_the_first_command_is_quiet(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(130)])
+def test_an_interrupt_leaves_at_once(
+    end: BaseException, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import hgenre.cli
 
+    class Left(Exception):
+        pass
+
     def interrupted() -> None:
-        raise KeyboardInterrupt
+        print("half a result")
+        raise end
+
+    def leave(status: int) -> None:
+        raise Left(status)
 
     monkeypatch.setattr(hgenre.cli, "app", interrupted)
-    with pytest.raises(SystemExit) as end:
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(Left, match=r"^130$"):
         hgenre.cli.main()
-    assert end.value.code == 130
-    assert capfd.readouterr().err == "hgenre: stopped\n"
+    assert capfd.readouterr() == ("half a result\n", "hgenre: stopped\n")

@@ -1,7 +1,10 @@
 """The command line: ``hgenre <command>``. Heavy imports stay inside the commands that need them."""
 
 import io
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 import typer
 
@@ -52,8 +55,19 @@ def main() -> None:
         print(f"hgenre: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError | TreeError) else 1)
     except KeyboardInterrupt:
-        print("hgenre: stopped", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _stop()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what typer makes of Ctrl-C inside a command
+            _stop()
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _stop() -> NoReturn:
+    """Leaves at once: XLA's threads may be compiling still, and an interpreter that ends under them crashes."""
+    with suppress(OSError):
+        print("hgenre: stopped", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
