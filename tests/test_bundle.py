@@ -368,6 +368,7 @@ def test_failure_between_the_renames_leaves_the_old_bundle(place: Path, monkeypa
         patch.setattr(os, "replace", second_fails)
         with pytest.raises(BundleError, match="No space left on device; nothing was changed"):
             save_bundle(tiny_bundle(PLAIN), place)
+    assert (place / MANIFEST).exists()
     assert_equal(load_bundle(place), old)
     assert [p.name for p in place.parent.iterdir()] == ["bundle"]
 

@@ -9,8 +9,12 @@ import pytest
 from hgenre.bundle.bundle import flatten
 from hgenre.data.manifest import Song
 from hgenre.labels import Labels
+from hgenre.nets.build import build_net
 from hgenre.training.config import RunConfig, config_from_dict
 from hgenre.training.fit import FLAT, Fitted, Progress, derived_tree, fit, node_task
+from hgenre.training.loop import build_logits, slice_logits
+from hgenre.training.songs import standard_of
+from hgenre.tree.calibration import fit_temperature
 from hgenre.tree.draw import draw_tree
 from hgenre.tree.spec import flat_tree, tree_from_groups
 from tests.planted_songs import planted_songs
@@ -18,7 +22,7 @@ from tests.small_trees import OVERLAPPING, RAGGED
 
 LABELS = Labels(("ant", "bee", "cat", "dog"))
 TRAIN = planted_songs([4, 4, 4, 4], seed=1)
-VALIDATION = planted_songs([2, 2, 2, 2], seed=2)
+VALIDATION = planted_songs([2, 2, 2, 2], seed=2, contrast_db=6.0, longer_frames=60)
 FACTS = {song_id: Song(song_id, f"{song_id}.wav", "ant", sha256=f"{i:064x}") for i, song_id in enumerate(TRAIN.ids)}
 GROUPS = {"insect": ["ant", "bee"], "mammal": ["cat", "dog"]}
 
@@ -63,6 +67,18 @@ def test_tree_and_flat_rival_learn_from_the_same_songs(fitted: Fitted) -> None:
         assert all(0.25 <= t <= 8 for t in bundle.temperatures.values())
         assert bundle.about == {"licence": "x"}
         assert bundle.normalisation.kind == "training"
+
+
+def test_temperature_weighs_songs_alike_however_long(fitted: Fitted) -> None:
+    standard = standard_of(fitted.flat.normalisation)
+    logits_of = build_logits(build_net(fitted.flat.nets["root"], 4), TRAIN.features)
+    logits, song_idx = slice_logits(logits_of, dict(fitted.flat.variables["root"]), VALIDATION, standard, None)
+    n_slices = np.bincount(song_idx)
+    assert len(set(n_slices.tolist())) > 1
+    genre_idx = VALIDATION.genre_idx[song_idx]
+    found = fitted.flat.temperatures["root"]
+    assert found == pytest.approx(fit_temperature(logits, genre_idx, 1 / n_slices[song_idx]), rel=1e-3)
+    assert found != pytest.approx(fit_temperature(logits, genre_idx), rel=1e-2)
 
 
 def test_progress_goes_from_nothing_to_all(fitted: Fitted, progress: list[Progress]) -> None:

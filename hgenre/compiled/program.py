@@ -106,8 +106,8 @@ def _hard(tree: TreeSpec, node_logp: Callable, x: Array, song_idx: Array, voiced
                 chosen[node.name] = jnp.where(here, choice, -1)
             if len(node.children) > 1:
                 known[node.name] = jnp.where(here[:, None], logp[:, : len(node.children)], -jnp.inf)
-        alone = jnp.array([len(node.children) == 1 for node in tree.nodes] + [False])[at]
-        at = jnp.where(at == gone, gone, next_node[jnp.minimum(at, gone - 1), jnp.where(alone, 0, choice)])
+        # At a node with one child the row is all zeros, and the first of equals is chosen.
+        at = jnp.where(at == gone, gone, next_node[jnp.minimum(at, gone - 1), choice])
     return routed_log_posterior(tree, known, chosen, xp=jnp)
 
 
