@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from hgenre.bundle import Bundle, load_bundle, save_bundle
+from hgenre.bundle import Bundle, load_bundle, remove_bundle, save_bundle
 from hgenre.bundle.bundle import flatten, unflatten
 from hgenre.errors import BundleError
 from hgenre.features import ArraySpec
@@ -215,7 +215,7 @@ def set_in(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (set_in("labels", to=None), "is damaged: TypeError"),
         (set_in("tree", to={"name": "root"}), "needed a genre name or an object"),
         (set_in("tree", to="../../etc/passwd"), "the root is '../../etc/passwd'"),
-        (set_in("tree", "name", to="../../x"), "needs a name without a slash"),
+        (set_in("tree", "name", to="../../x"), "needs another name"),
         (set_in("temperatures", "root", to=float("nan")), "temperatures must be finite and above 0"),
         (set_in("temperatures", "root", to=0), "temperatures must be finite and above 0"),
         (set_in("temperatures", "root", to=float("inf")), "temperatures must be finite and above 0"),
@@ -340,7 +340,23 @@ def test_empty_folder_and_older_bundle_are_replaced(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
-def full(*_: object) -> None:
+def test_removing_a_bundle_takes_its_two_files_only(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "notes.txt").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", full)
+        with pytest.raises(BundleError, match="bundle cannot be removed: No space left on device; remove it yourself"):
+            remove_bundle(place)
+    remove_bundle(place)
+    assert [p.name for p in place.iterdir()] == ["notes.txt"]
+    remove_bundle(place)
+    assert [p.name for p in place.iterdir()] == ["notes.txt"]
+    save_bundle(tiny_bundle(PLAIN), place.with_name("other"))
+    remove_bundle(place.with_name("other"))
+    remove_bundle(place.with_name("nowhere"))
+    assert not place.with_name("other").exists()
+
+
+def full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -348,7 +364,7 @@ def full(*_: object) -> None:
 def test_full_disk_leaves_the_old_bundle(where: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = load_bundle(place)
     with monkeypatch.context() as patch:
-        patch.setattr(where, lambda *a, **k: full())
+        patch.setattr(where, full)
         with pytest.raises(BundleError, match="bundle cannot be written: No space left on device"):
             save_bundle(tiny_bundle(PLAIN), place)
     assert_equal(load_bundle(place), old)
