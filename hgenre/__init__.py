@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hgenre.labels import Labels
     from hgenre.predict import Model, SongAnswer, SongFault, load
     from hgenre.train import RunResult, train_tree
-    from hgenre.training.config import RunConfig, read_config
+    from hgenre.training.config import RunConfig, config_from_dict, read_config
     from hgenre.tree.route import Route
     from hgenre.tree.spec import Node, TreeSpec, tree_from_groups
 
@@ -34,6 +34,7 @@ _HOMES = {
     "SongAnswer": "hgenre.predict",
     "SongFault": "hgenre.predict",
     "TreeSpec": "hgenre.tree.spec",
+    "config_from_dict": "hgenre.training.config",
     "load": "hgenre.predict",
     "load_bundle": "hgenre.bundle",
     "read_config": "hgenre.training.config",
@@ -58,6 +59,7 @@ __all__ = [
     "SongAnswer",
     "SongFault",
     "TreeSpec",
+    "config_from_dict",
     "load",
     "load_bundle",
     "read_config",

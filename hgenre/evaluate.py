@@ -13,6 +13,7 @@ from hgenre.compiled.exported import cached_program, weights_of
 from hgenre.data.frames import FrameSource, holds_arrays, open_frames
 from hgenre.data.leaks import overlap
 from hgenre.data.manifest import Manifest, Song
+from hgenre.data.splits import clusters
 from hgenre.errors import FeatureError, LeakError, ManifestError
 from hgenre.features import LogMelSpec, cut_slices
 from hgenre.labels import Labels
@@ -26,7 +27,7 @@ class SongOutcome:
     """One evaluated song: the truth and what was answered, as positions in the label list."""
 
     song_id: str
-    artist: str
+    cluster: str  # songs of one artist and duplicates share it
     true_idx: int
     genre_idx: int
     middle_genre_idx: int  # of the slice in the middle alone
@@ -52,6 +53,7 @@ def outcomes(
         return programs[n_slices]
 
     streams = ((song, [cut_slices(frames(song.song_id), bundle.slices)]) for song in songs)
+    cluster_of = clusters(songs, by="artist")
     found = []
     for song, result in answer_all(bundle, route, streams, program_of, weights_of(bundle)):
         on_song()
@@ -62,7 +64,7 @@ def outcomes(
         found.append(
             SongOutcome(
                 song_id=song.song_id,
-                artist=song.artist,
+                cluster=cluster_of[song.song_id],
                 true_idx=bundle.labels.index(song.genre),
                 genre_idx=result.genre_idx,
                 middle_genre_idx=int(genre_idx[len(genre_idx) // 2]),
@@ -71,6 +73,12 @@ def outcomes(
             )
         )
     return found
+
+
+def left_out(songs: Sequence[Song], found: Sequence[SongOutcome]) -> list[str]:
+    """A sentence for every song that has no outcome: none of its slices is loud enough to judge."""
+    answered = {o.song_id for o in found}
+    return [f"{song.song_id} left out: silent" for song in songs if song.song_id not in answered]
 
 
 def scores(found: Sequence[SongOutcome], labels: Labels) -> dict[str, Scores]:
@@ -88,19 +96,14 @@ def middle_scores(found: Sequence[SongOutcome], labels: Labels) -> Scores:
     return score(np.array([o.true_idx for o in found]), np.array([o.middle_genre_idx for o in found]), labels)
 
 
-def compare(
-    ours: Sequence[SongOutcome], theirs: Sequence[SongOutcome], *, middle: bool = False, seed: int = 0
-) -> dict[str, Any]:
+def compare(ours: Sequence[SongOutcome], theirs: Sequence[SongOutcome], *, seed: int = 0) -> dict[str, Any]:
     """Paired comparison over the same songs: difference of accuracies, bootstrap over artists, exact McNemar."""
     by_id = {o.song_id: o for o in theirs}
     pairs = [(o, by_id[o.song_id]) for o in ours if o.song_id in by_id]
 
-    def right(o: SongOutcome) -> bool:
-        return (o.middle_genre_idx if middle else o.genre_idx) == o.true_idx
-
-    a = np.array([right(o) for o, _ in pairs])
-    b = np.array([right(o) for _, o in pairs])
-    clusters = np.array([o.artist or o.song_id for o, _ in pairs])
+    a = np.array([o.genre_idx == o.true_idx for o, _ in pairs])
+    b = np.array([o.genre_idx == o.true_idx for _, o in pairs])
+    clusters = np.array([o.cluster for o, _ in pairs])
     mcnemar = mcnemar_exact(a, b)
     low, high = paired_bootstrap(a, b, seed=seed, clusters=clusters)
     return {
@@ -180,6 +183,7 @@ def evaluate(
         raise ManifestError(f"nothing to evaluate: no song has a slice that is loud enough to judge{reasons}")
     route = route or bundle.route
     warnings = [f"{song_id} left out: {why}" for song_id, why in source.errors.items()]
+    warnings += left_out(source.songs, found)
     if seen:
         warnings.append(f"{len(seen)} of these songs were seen in training: this is no estimate of accuracy")
     return {

@@ -19,7 +19,7 @@ from hgenre.tree.spec import Node, child_name, genres_under
 
 @dataclass(frozen=True)
 class SliceAnswer:
-    """What one slice says: ``path`` holds (node or genre, probability), root first, most likely child each."""
+    """What one slice says: ``path`` holds (node or genre, probability), from the root to ``genre``."""
 
     start_s: float
     genre: str
@@ -113,8 +113,8 @@ class Model:
     def genres(self) -> tuple[str, ...]:
         return self.bundle.labels.genres
 
-    def predict(self, paths: Sequence[str | Path]) -> list[SongAnswer | SongFault]:
-        """An answer or a fault for every file, in order.
+    def predict(self, paths: str | Path | Sequence[str | Path]) -> list[SongAnswer | SongFault]:
+        """An answer or a fault for every file, in order; one path is a list of one.
 
         >>> import hgenre, numpy as np, soundfile
         >>> soundfile.write("noise.wav", np.random.default_rng(0).normal(0, 0.1, 5 * 16000), 16000)
@@ -123,7 +123,7 @@ class Model:
         >>> answer.genre in model.genres
         True
         """
-        return list(self.predict_each(paths))
+        return list(self.predict_each([paths] if isinstance(paths, str | Path) else paths))
 
     def predict_each(self, paths: Sequence[str | Path]) -> Iterator[SongAnswer | SongFault]:
         """As ``predict``, one song after the other while the next ones are read."""
@@ -257,4 +257,4 @@ def load(name_or_path: str | Path = "gtzan10-tree", *, route: Route | None = Non
     >>> len(model.genres)
     10
     """
-    return Model(load_bundle(find_bundle(name_or_path), verify=False), route)
+    return Model(load_bundle(find_bundle(name_or_path)), route)

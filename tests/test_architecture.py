@@ -22,7 +22,7 @@ FLOORS = (
     {"audio", "features", "tree", "metrics", "errors", "labels"},
     {"nets", "grouping"},
     {"data", "bundle", "compiled", "training", "demo", "shipped"},
-    {"train", "predict", "evaluate"},
+    {"train", "predict", "evaluate", "results"},
     {"studies", "report"},
     {"cli"},
 )

@@ -130,10 +130,19 @@ def test_it_tells_how_it_was_measured() -> None:
         "time: 87 s",
         "68.3 % ± 1.7 (4 seeds)",
         "derived from the flat model's confusions",
-        "### On another form of the songs: equal form",
+        "| equal form | tree |",
         "Warning: clip 77 is silent",
     ):
         assert part in text
+
+
+def test_out_of_fold_results_say_so_and_how_large_the_folds_were() -> None:
+    results = example()
+    results["n_folds"] = 3
+    results["n_songs"] = {"train": [90, 91, 89], "validation": [20, 20, 20], "test": [71, 70, 72]}
+    text = render(results)
+    assert "out of fold: 3 folds take turns as the test songs" in text
+    assert "89 to 91 train, 20 validation, 70 to 72 test" in text
 
 
 def test_tables_hold_the_scores() -> None:

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hgenre.data.frames import FrameSource
-from hgenre.data.manifest import Song
+from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import ConfigError, LeakError, ManifestError
 from hgenre.features import SliceSpec
 from hgenre.labels import Labels
-from hgenre.train import Prepared, inner_split, split_for
 from hgenre.training.config import config_from_dict
+from hgenre.training.prepare import Prepared, inner_split, split_for
 from tests.oracles import reachable_songs
 from tests.small_bundles import FEATURES
 
@@ -24,7 +24,9 @@ GENRES = ("a", "b")
 def prepared(songs: tuple[Song, ...], **data: Any) -> Prepared:
     config = config_from_dict({"name": "x", "data": data})
     source = FrameSource(FEATURES, songs, lambda song_id: pytest.fail("no frame is needed"), {})
-    return Prepared(config, Labels(GENRES), songs, source, SliceSpec(20, 20), Path("cache"), ())
+    return Prepared(
+        config, Manifest(songs, Path()), Labels(GENRES), songs, source, SliceSpec(20, 20), Path("cache"), ()
+    )
 
 
 @st.composite

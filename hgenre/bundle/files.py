@@ -64,6 +64,20 @@ def save_bundle(bundle: Bundle, directory: str | Path) -> Bundle:
     return replace(bundle, digest=saved.digest)
 
 
+def remove_bundle(directory: str | Path) -> None:
+    """Removes a bundle's two files and its directory; anything else is left alone."""
+    directory = Path(directory)
+    if not (directory / MANIFEST).is_file():
+        return
+    try:
+        for name in (MANIFEST, WEIGHTS):
+            (directory / name).unlink(missing_ok=True)
+        if not any(directory.iterdir()):
+            directory.rmdir()
+    except OSError as error:
+        raise BundleError(f"{directory} cannot be removed: {error.strerror}; remove it yourself") from None
+
+
 def load_bundle(directory: str | Path, *, verify: bool = True) -> Bundle:
     """The bundle in a directory.
 

@@ -76,6 +76,8 @@ def _examine() -> dict[str, Any]:
         devices = {str(d.id): f"{d.platform} {d.device_kind}" for d in jax.devices()}
     except (ImportError, RuntimeError) as error:
         problems.append(f"jax has no device ({error}); see its installation guide, or unset JAX_PLATFORMS")
+    if "gtzan10-tree" not in shipped_bundles():
+        problems.append("the default model gtzan10-tree; install hgenre again")
     places = {"cache": str(default_cache_dir())}
     for name, path in shipped_bundles().items():
         places[f"model {name}"] = str(path)

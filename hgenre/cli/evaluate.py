@@ -1,6 +1,7 @@
 """``hgenre evaluate``: a bundle's score on songs it has not seen."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,9 +56,11 @@ def evaluate(
 
 def _print_tables(result: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.markup import escape
+    from rich.table import Column, Table
 
-    console = Console()
+    # A file or a pipe has no width to keep to.
+    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
     song, by_slice, middle = result["song"], result["slice"], result["middle_slice"]
     low, high = song["interval"]
     console.print(f"{result['model']}, route {'/'.join(result['route'].values())}, {result['n_songs']} songs")
@@ -66,11 +69,11 @@ def _print_tables(result: dict[str, Any]) -> None:
     table = Table("genre", "precision", "recall", "F1", "songs")
     for genre in song["per_genre"]:
         figures = (f"{genre[k]:.2f}" for k in ("precision", "recall", "f1"))
-        table.add_row(genre["genre"], *figures, str(genre["support"]))
+        table.add_row(escape(genre["genre"]), *figures, str(genre["support"]))
     console.print(table)
-    confusion = Table("true \\ answered", *result["labels"])
+    confusion = Table("true \\ answered", *(Column(escape(genre), overflow="fold") for genre in result["labels"]))
     for genre, row in zip(result["labels"], song["confusion"], strict=True):
-        confusion.add_row(genre, *(str(n) if n else "·" for n in row))
+        confusion.add_row(escape(genre), *(str(n) if n else "·" for n in row))
     console.print(confusion)
     for warning in result["warnings"]:
         console.print(f"warning: {warning}", markup=False)

@@ -65,4 +65,6 @@ def _print_metrics(metrics: Any) -> None:
         song = model["song"]
         low, high = song["interval"]
         protocol = metrics.get("protocol", "?")
+        if n_folds := metrics.get("n_folds"):
+            protocol += f", out of {n_folds} folds"
         print(f"{kind:<14} {song['accuracy']:.1%} of {song['n']} songs [{low:.1%}, {high:.1%}], protocol {protocol}")

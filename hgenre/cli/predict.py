@@ -39,7 +39,7 @@ def predict(
     from hgenre.predict import Model, SongFault
     from hgenre.shipped import find_bundle
 
-    bundle = load_bundle(find_bundle(model), verify=False)
+    bundle = load_bundle(find_bundle(model))
     loaded = Model(bundle, chosen_route(bundle.route, route, unit, vote))
     n_failed = 0
     # What is imported and compiled for the first answer stays; looking for garbage among it takes a tenth of the time.

@@ -22,8 +22,7 @@ def columns() -> "tuple[ProgressColumn, ...]":
 def training_progress() -> "Iterator[tuple[Callable[[Song, int], None], Callable[[str, float, FitProgress], None]]]":
     """(on_frames, on_fit) callbacks that draw to stderr.
 
-    ``on_fit`` takes what is being fitted, the share of the whole run that was done before it or a share a fit, and
-    the fit's own progress.
+    ``on_fit`` takes what is being fitted, the share of the whole run that is done, and the fit's own progress.
     """
     import sys
 

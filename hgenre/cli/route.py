@@ -43,4 +43,7 @@ def chosen_route(
 
     options = {"decoder": decoder, "unit": unit, "aggregation": vote}
     chosen: dict[str, Any] = {name: str(value) for name, value in options.items() if value}
-    return replace(default, **chosen)
+    route = replace(default, **chosen)
+    if unit is not None and route.decoder != "hard":
+        raise typer.BadParameter("--unit needs --route hard: under soft routing no slice takes one way")
+    return route

@@ -43,8 +43,8 @@ def cross_validate(
 
     spread_over_cpus()
     from hgenre.report.markdown import render
+    from hgenre.results import write_text
     from hgenre.studies.cross_validate import cross_validate as run
-    from hgenre.train import write_text
 
     loaded, manifest = _inputs(config, data)
     directory = out or Path("runs") / f"{loaded.name}-folds"
@@ -71,8 +71,8 @@ def _train(config_path: Path | None, data: Path | None, out: Path | None, as_jso
 
     spread_over_cpus()
     from hgenre.report.markdown import render
+    from hgenre.results import write_text
     from hgenre.train import train_tree as run
-    from hgenre.train import write_text
 
     config, manifest = _inputs(config_path, data)
     n_seeds = len(config.seeds)
@@ -107,7 +107,7 @@ def _inputs(config_path: Path | None, data: Path | None) -> "tuple[RunConfig, Ma
         return read_config(config_path), None
     manifest = _manifest(data)
     if config_path is not None:
-        return read_config(config_path), manifest
+        return read_config(config_path, manifest=data), manifest
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in data.resolve().stem) or "music"
     has_artists = any(song.artist for song in manifest.usable)
     defaults: dict[str, Any] = {"name": name, "data": {"protocol": "artist" if has_artists else "song"}}

@@ -52,7 +52,9 @@ def build_net(spec: NetSpec, n_children: int) -> Net:
         return jax.eval_shape(partial(drawn, n_mels=n_mels, n_frames=n_frames), jax.random.key(0))
 
     def apply(variables: Variables, x: Array) -> Array:
-        return module.apply(variables, x, train=False)
+        # A GPU's or TPU's default rounds inputs of products to 10 or 8 bits, and differently for each batch size.
+        with jax.default_matmul_precision("highest"):
+            return module.apply(variables, x, train=False)
 
     def train_apply(variables: Variables, x: Array, key: Array) -> tuple[Array, Any]:
         logits, updates = module.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})

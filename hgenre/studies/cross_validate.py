@@ -2,25 +2,19 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import Protocol, folds
-from hgenre.evaluate import SongOutcome, outcomes
-from hgenre.train import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Prepared,
+from hgenre.evaluate import SongOutcome, left_out, outcomes
+from hgenre.results import (
     about_bundle,
     describe_run,
-    inner_split,
     make_run_folder,
     model_scores,
-    prepare,
     save_fit,
     summarise,
     write_history,
@@ -28,6 +22,8 @@ from hgenre.train import (
 )
 from hgenre.training.config import RunConfig, config_to_dict
 from hgenre.training.fit import Fitted, Progress, fit
+from hgenre.training.loop import Epoch
+from hgenre.training.prepare import TEST, TRAIN, VALIDATION, Prepared, inner_split, prepare
 from hgenre.tree.spec import tree_to_json
 
 
@@ -58,45 +54,44 @@ def cross_validate(
     protocol: Protocol = "song" if config.data.protocol == "song" else "artist"
     held_out = folds(prepared.songs, protocol=protocol, n_folds=n_folds, seed=config.data.seed)
     runs, found, groupings = [], [], []
-    fits: list[Fitted] = []
+    histories: list[Mapping[str, Sequence[Epoch]]] = []
+    sizes: list[dict[str, int]] = []
     for seed in config.seeds:
         answers: dict[str, list[SongOutcome]] = {"tree": [], "flat": []}
         for k, test_ids in enumerate(held_out):
-            n_done = len(fits)
+            n_done = len(histories)
 
             def report(progress: Progress, n_done: int = n_done, k: int = k, seed: int = seed) -> None:
                 on_progress(n_done, f"fold {k + 1}/{n_folds} seed {seed} ", progress)
 
             fitted = fit_songs(prepared, protocol, test_ids, seed, command, report)
-            fits.append(fitted)
+            histories.append(fitted.history)
+            seen = [song.split for song in fitted.flat.songs_seen]
+            sizes.append({"train": seen.count("train"), "validation": seen.count("validation"), "test": len(test_ids)})
             for kind, found_here in answer_fold(prepared, fitted, test_ids).items():
                 answers[kind] += found_here
             assert fitted.tree is not None
             groupings.append({"seed": seed, "fold": k, "tree": tree_to_json(fitted.tree.tree)})
         found.append(answers)
         runs.append({"seed": seed, "models": model_scores(answers, prepared.labels)})
-    n_songs = len(prepared.songs)
     results = {
         **describe_run(prepared, command, protocol),
         "n_folds": n_folds,
-        "n_songs": {
-            "train": round(n_songs * (1 - 1 / n_folds) * (1 - config.data.validation_share)),
-            "validation": round(n_songs * (1 - 1 / n_folds) * config.data.validation_share),
-            "test": len(found[0]["tree"]),
-        },
+        "n_songs": {side: [size[side] for size in sizes] for side in ("train", "validation", "test")},
         "seconds": time.perf_counter() - started,
         **summarise(runs, found, 0, prepared),
         "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
     }
+    results["warnings"] += left_out(prepared.songs, found[0]["flat"])
     if config.tree.groups is not None:
         results["tree"] = groupings[0]["tree"]
+    write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
+    write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], histories)
+    write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     if refit:
-        n_done = len(fits)
+        n_done = len(histories)
         final = fit_songs(prepared, protocol, (), config.seeds[0], command, lambda p: on_progress(n_done, "refit ", p))
         save_fit(out, final, {key: results[key] for key in ("protocol", "n_folds", "n_songs", "seeds", "models")})
-    write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
-    write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], fits)
-    write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     return results
 
 
@@ -112,7 +107,7 @@ def fit_songs(
     config = prepared.config
     test = set(held_out)
     rest = [song for song in prepared.songs if song.song_id not in test]
-    split = {**inner_split(rest, protocol, config.data.validation_share, seed), **dict.fromkeys(test, TEST)}
+    split = {**inner_split(rest, protocol, config.data.validation_share, config.data.seed), **dict.fromkeys(test, TEST)}
     check_disjoint(prepared.songs, split, protocol=protocol)
     return fit(
         config,

@@ -36,7 +36,7 @@ class DataConfig:
     protocol: Literal["song", "artist", "listed"] = "artist"
     test_share: float = 0.2
     validation_share: float = 0.15
-    use_splits: tuple[str, ...] = ()
+    use_splits: tuple[Literal["train", "valid", "test", "dropped"], ...] = ()
     seed: int = 0
 
 
@@ -90,9 +90,9 @@ class OptimiserConfig:
 
     epochs: int = 40
     batch_size: int = 64
-    slices_per_song: int = 2
+    slices_per_song: int = 4
     min_steps: int = 4
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-2
     label_smoothing: float = 0.05
     patience: int = 12
@@ -119,7 +119,7 @@ class AugmentConfig:
     freq_mask_mels: int = 12
     n_time_masks: int = 2
     time_mask_frames: int = 10
-    mixup_alpha: float = 0.3
+    mixup_alpha: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class RunConfig:
     data_statement: str = ""
 
 
-def read_config(path: str | Path) -> RunConfig:
-    """The configuration in a TOML file.
+def read_config(path: str | Path, *, manifest: str | Path | None = None) -> RunConfig:
+    """The configuration in a TOML file; ``manifest`` takes the place of the one it names.
 
     Raises:
         ConfigError: naming every mistake with its dotted path: unknown keys, wrong types, values out of range.
@@ -159,6 +159,8 @@ def read_config(path: str | Path) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [("file", f"is not TOML: {error}")]) from None
     config = config_from_dict(values, source=str(path))
+    if manifest is not None:
+        return _with_manifest(config, str(manifest))
     return _with_manifest(config, _resolve(config.data.manifest, path.parent, str(path)))
 
 
@@ -222,8 +224,9 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
     data, features, optimiser, augment = config.data, config.features, config.optimiser, config.augment
     nets = [("net", config.net)] + ([("specialist_net", config.specialist_net)] if config.specialist_net else [])
     rules: list[tuple[str, Any, bool, str]] = [
-        ("name", config.name, bool(re.fullmatch(r"[\w.-]+", config.name)), "letters, digits, dot, dash, underscore"),
+        ("name", config.name, bool(re.fullmatch(r"\w[\w.-]*", config.name)), "letters, digits, dot, dash, underscore"),
         ("seeds", config.seeds, len(set(config.seeds)) == len(config.seeds) > 0, "at least one seed, none twice"),
+        ("seeds", config.seeds, min(config.seeds, default=0) >= 0, "seeds of 0 or more"),
         ("data.seed", data.seed, data.seed >= 0, "0 or more"),
         ("data.test_share", data.test_share, 0 <= data.test_share < 1, "a share in [0, 1)"),
         ("data.validation_share", data.validation_share, 0 < data.validation_share < 1, "a share in (0, 1)"),

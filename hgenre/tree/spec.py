@@ -159,8 +159,8 @@ def _mistakes(tree: TreeSpec) -> list[str]:
     for name in sorted(set(names) & known):
         problems.append(f"group {name!r} has the name of a genre")
     for name in names:
-        if "/" in name or not name:
-            problems.append(f"group {name!r} needs a name without a slash")
+        if "/" in name or name in ("", "flat"):
+            problems.append(f"group {name!r} needs another name: not empty, without a slash, and not 'flat'")
     for node in tree.nodes:
         leaves = [c for c in node.children if isinstance(c, str)]
         if not node.children:
