@@ -165,7 +165,7 @@ def test_evaluate_scores_unseen_songs(hgenre: Callable[..., Finished], bundle_di
     assert tables.status == 0
     assert f"tiny, route hard/song/majority, {result['n_songs']} songs" in tables.out
     assert f"songs   {result['song']['accuracy']:.1%}" in tables.out
-    assert all(genre in tables.out for genre in GENRES)
+    assert all(tables.out.count(genre) == 3 for genre in GENRES)  # no name is cut where no terminal sets a width
 
 
 def test_evaluate_refuses_seen_songs_unless_told_to(

@@ -24,7 +24,7 @@ from hgenre.train import RunResult, train_tree
 from hgenre.training.config import RunConfig, config_from_dict
 from tests.conftest import GENRES, TINY, Finished
 
-RUN_FILES = ["bundle", "config.json", "flat", "history.csv", "report.md", "results.json"]
+RUN_FILES = ["bundle", "config.json", "flat", "history.csv", "manifest.csv", "report.md", "results.json"]
 
 
 def toml(values: dict[str, Any], prefix: str = "") -> str:
@@ -120,6 +120,25 @@ def test_a_configuration_and_a_manifest_give_json_on_stdout_alone(
     assert load_bundle(tmp_path / "out" / "bundle").about["command"] == results["command"]
 
 
+def test_a_run_keeps_its_split_so_that_its_result_can_be_had_again(
+    hgenre: Callable[..., Finished], tiny_run: RunResult
+) -> None:
+    manifest = tiny_run.directory / "manifest.csv"
+    kept = read_manifest(manifest)
+    assert {song.song_id for song in kept.songs if song.split in ("train", "valid")} == {
+        song.song_id for song in tiny_run.bundle.songs_seen
+    }
+    assert all(kept.audio_path(song).is_file() for song in kept.songs)
+    for name, kind in (("bundle", "tree"), ("flat", "flat")):
+        done = hgenre("evaluate", tiny_run.directory / name, "--manifest", manifest, "--split", "test", "--json")
+        assert done.status == 0, done.err
+        stated = json.loads(json.dumps(tiny_run.results["models"][kind]))
+        scored = json.loads(done.out)
+        assert {view: scored[view]["confusion"] for view in ("song", "slice")} == {
+            view: stated[view]["confusion"] for view in ("song", "slice")
+        }
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     tiny_run: RunResult, tiny_config: RunConfig, corpus: Manifest, tmp_path: Path
 ) -> None:
@@ -140,7 +159,7 @@ def test_several_seeds_are_told_apart_and_one_of_them_is_kept(
     accuracies = [run["models"]["tree"]["song"]["accuracy"] for run in results["runs"]]
     assert results["models"]["tree"]["song_accuracy_mean"] == pytest.approx(np.mean(accuracies))
     assert results["models"]["tree"]["n_seeds"] == 2
-    assert results["shipped_seed"] in (0, 1)
+    assert results["kept_seed"] in (0, 1)
 
 
 def test_train_alone_gives_the_flat_net_of_the_same_run(
