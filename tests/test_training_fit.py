@@ -32,8 +32,8 @@ def config_with(**values: Any) -> RunConfig:
         {
             "name": "tiny",
             "net": {"widths": [4, 8], "dropout": 0.0},
-            "optimiser": {"epochs": 3, "batch_size": 8, "min_steps": 6, "learning_rate": 0.02},
-            "augment": {"freq_mask_mels": 2, "time_mask_frames": 2, "tilt_db": 0.0},
+            "optimiser": {"epochs": 3, "batch_size": 8, "min_steps": 6, "slices_per_song": 2, "learning_rate": 0.02},
+            "augment": {"freq_mask_mels": 2, "time_mask_frames": 2, "tilt_db": 0.0, "mixup_alpha": 0.3},
             **values,
         }
     )

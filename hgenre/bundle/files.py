@@ -78,11 +78,8 @@ def remove_bundle(directory: str | Path) -> None:
         raise BundleError(f"{directory} cannot be removed: {error.strerror}; remove it yourself") from None
 
 
-def load_bundle(directory: str | Path, *, verify: bool = True) -> Bundle:
-    """The bundle in a directory.
-
-    Args:
-        verify: compare the weights' sha256 with the manifest's.
+def load_bundle(directory: str | Path) -> Bundle:
+    """The bundle in a directory; its weights must have the sha256 that the manifest states.
 
     Raises:
         BundleError: nothing there, damaged, of another schema, or arrays that the manifest does not name.
@@ -103,7 +100,7 @@ def load_bundle(directory: str | Path, *, verify: bool = True) -> Bundle:
             f"{directory} has schema version {found!r}, this hgenre reads {SCHEMA_VERSION}; "
             "use the hgenre that wrote it or train it again"
         )
-    arrays = _read_weights(directory / WEIGHTS, manifest, verify)
+    arrays = _read_weights(directory / WEIGHTS, manifest)
     try:
         return _from_manifest(manifest, arrays, hashlib.sha256(raw).hexdigest())
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -195,7 +192,7 @@ def _write_weights(arrays: Mapping[str, np.ndarray], path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read_weights(path: Path, manifest: dict[str, Any], verify: bool) -> dict[str, np.ndarray]:
+def _read_weights(path: Path, manifest: dict[str, Any]) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -203,7 +200,7 @@ def _read_weights(path: Path, manifest: dict[str, Any], verify: bool) -> dict[st
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}; the bundle is incomplete") from None
-    if verify and hashlib.sha256(data).hexdigest() != manifest.get("weights_sha256"):
+    if hashlib.sha256(data).hexdigest() != manifest.get("weights_sha256"):
         raise BundleError(
             f"{path} does not have the sha256 that {MANIFEST} states; the bundle is damaged, fetch it again"
         )

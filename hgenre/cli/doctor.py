@@ -14,8 +14,6 @@ PACKAGES = [
     "optax",
     "numpy",
     "scipy",
-    "scikit-learn",
-    "librosa",
     "soundfile",
     "soxr",
     "av",

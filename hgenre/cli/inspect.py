@@ -21,7 +21,7 @@ def inspect(
     from hgenre.tree.spec import tree_to_json
 
     path = find_bundle(bundle)
-    loaded = load_bundle(path, verify=True)
+    loaded = load_bundle(path)
     n_parameters = {node: sum(a.size for a in flatten(v).values()) for node, v in loaded.variables.items()}
     if as_json:
         record = {

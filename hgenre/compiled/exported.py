@@ -149,7 +149,12 @@ def _keep(path: Path, data: bytes) -> None:
 
 
 def keep_executables(directory: Path) -> None:
-    """From here on what XLA compiles is kept in ``directory`` and found there by later runs."""
+    """From here on what XLA compiles is kept in ``directory`` and found there by later runs.
+
+    A compilation cache that the caller has chosen for jax stays as it is.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
     jax.config.update("jax_compilation_cache_dir", str(directory / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -24,6 +24,9 @@ from hgenre.tree.spec import Node, TreeSpec, flat_tree, genres_under, tree_from_
 
 FLAT = "flat"
 
+NORMALISATION_SONGS = 2000
+"""More songs would hardly move the means and deviations of mel bands, and reading all of a large corpus costs time."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -66,7 +69,7 @@ def fit(
         with_tree: train the flat net only when False.
     """
     normalisation = (
-        fit_normalisation((train.cut(i) for i in range(len(train))), train.features)
+        fit_normalisation((train.cut(i) for i in spread_songs(len(train))), train.features)
         if config.features.normalise == "training"
         else Normalisation.per_song(train.features.n_mels)
     )
@@ -140,6 +143,11 @@ def fit(
         trained, temperature, _ = net_for(node.name, node, spec, start)
         nets[node.name] = (trained, temperature)
     return Fitted(bundle_of(tree, nets, config.name), flat, history, grouping)
+
+
+def spread_songs(n_songs: int) -> list[int]:
+    """At most NORMALISATION_SONGS positions, spread evenly over the songs."""
+    return np.unique(np.linspace(0, n_songs - 1, min(n_songs, NORMALISATION_SONGS)).round().astype(int)).tolist()
 
 
 def derived_tree(
