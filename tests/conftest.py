@@ -60,6 +60,8 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = tmp_path_factory.mktemp("cache")
     # So that what is compiled has the same key under whatever name a test reaches the folder.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+    # One device for every test, whichever comes first: jax that runs already does not spread over the cores.
+    jax.devices()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HGENRE_CACHE", str(directory))
         patch.setenv("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
