@@ -24,7 +24,7 @@ from hgenre.errors import BundleError
 from hgenre.tree.route import Route
 from hgenre.tree.vote import SongSums
 
-PROGRAM_VERSION = 2
+PROGRAM_VERSION = 3
 """Raised when the program computes something else for the same bundle, or is kept in another form."""
 
 _CHECKSUM_BYTES = hashlib.sha256().digest_size

@@ -5,6 +5,7 @@ recompiles from song to song.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -94,7 +95,7 @@ def _hard(tree: TreeSpec, node_logp: Callable, x: Array, song_idx: Array, voiced
     for depth, level in enumerate(tree.levels):
         nets = [node for node in level if len(node.children) > 1]
         if depth == 0 and nets:
-            logp = _pad_children(node_logp(tree.root, x), width)
+            logp = _pad_children(_in_parts(partial(node_logp, tree.root), x), width)
         elif nets:
             logp = _run_entered(nets, [position[n.name] for n in nets], at, node_logp, x, width)
         else:
@@ -143,6 +144,12 @@ def _run_entered(
         return logp.at[jnp.where(within < counts[k], rows, n_slices)].set(answer, mode="drop")
 
     return jax.lax.fori_loop(0, last_tile[-1], answer_tile, jnp.zeros((n_slices, width)))
+
+
+def _in_parts(answer: Callable[[Array], Array], x: Array) -> Array:
+    """``answer(x)`` in two halves: XLA runs one convolution on one core of a CPU, and two side by side on two."""
+    half = len(x) // 2
+    return jnp.concatenate([answer(x[:half]), answer(x[half:])]) if half else answer(x)
 
 
 def _song_choice(logp: Array, song_idx: Array, voiced: Array) -> Array:
