@@ -198,7 +198,7 @@ def test_an_interrupt_leaves_at_once(
     class Left(Exception):
         pass
 
-    def interrupted() -> None:
+    def interrupted(prog_name: str) -> None:
         print("half a result")
         raise end
 

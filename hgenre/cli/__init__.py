@@ -50,7 +50,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        app(prog_name="hgenre")
     except HgenreError as error:
         print(f"hgenre: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError | TreeError) else 1)
