@@ -92,7 +92,11 @@ def test_configuration_survives_json() -> None:
         ({"net": {"kind": "cnn"}}, "net.kind", "Input should be 'short_chunk' or 'deep_cnn', found 'cnn'"),
         ({"net": {"widths": ["x"]}}, "net.widths.0", "valid integer"),
         ({"specialist_net": {"width": [4]}}, "specialist_net.width", "Unexpected keyword argument"),
-        ({"data": {"protocol": "album"}}, "data.protocol", "Input should be 'song', 'artist' or 'listed'"),
+        (
+            {"data": {"protocol": "album"}},
+            "data.protocol",
+            "'artist', 'listed' or 'slice-random'",
+        ),
         ({"tree": {"groups": 3}}, "tree.groups", "valid list"),
         ({"features": {"slice_s": float("inf")}}, "features.slice_s", "finite number"),
         ({"net": {"dropout": float("nan")}}, "net.dropout", "finite number"),

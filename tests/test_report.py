@@ -10,8 +10,10 @@ from hgenre.errors import HgenreError
 from hgenre.labels import Labels
 from hgenre.metrics.classification import score
 from hgenre.metrics.intervals import mcnemar_exact, paired_bootstrap
-from hgenre.report.markdown import draw, render
+from hgenre.report.markdown import render
 from hgenre.report.table import escape, table
+from hgenre.tree.draw import draw_tree
+from hgenre.tree.spec import tree_from_json
 
 LABELS = Labels(("blues", "jazz", "rock"))
 
@@ -197,8 +199,8 @@ def test_entries_of_another_kind_are_refused(models: object) -> None:
 
 
 def test_the_tree_is_drawn() -> None:
-    node = {"name": "root", "children": [{"name": "soft", "children": ["jazz", "blues"]}, "rock"]}
-    assert draw(node) == ["root", "├── soft", "│   ├── jazz", "│   └── blues", "└── rock"]
+    results = example()
+    assert draw_tree(tree_from_json(Labels(tuple(results["labels"])), results["tree"])) in render(results)
 
 
 def test_table_aligns_and_escapes() -> None:

@@ -20,6 +20,8 @@ import hgenre.studies.cross_validate as study
 import hgenre.training.config as settings
 from hgenre import load_bundle, read_manifest
 from hgenre.data.manifest import Manifest, write_manifest
+from hgenre.errors import ConfigError
+from hgenre.report.markdown import render
 from hgenre.train import RunResult, train_tree
 from hgenre.training.config import RunConfig, config_from_dict
 from tests.conftest import GENRES, TINY, Finished
@@ -380,3 +382,16 @@ def test_after_a_kill_the_next_run_completes(
     assert sorted(os.listdir(out)) == [name for name in RUN_FILES if name != "report.md"]
     assert weights_digest(out / "bundle") == weights_digest(tiny_run.directory / "bundle")
     assert strict_json(out / "results.json")["models"] == json.loads(json.dumps(result.results["models"]))
+
+
+def test_the_leaky_protocol_says_what_it_is_and_folds_refuse_it(
+    tiny_config: RunConfig, corpus: Manifest, tmp_path: Path
+) -> None:
+    leaky = replace(tiny_config, data=replace(tiny_config.data, protocol="slice-random"))
+    results = train_tree(leaky, corpus, out=tmp_path / "leaky", with_tree=False).results
+    assert "these figures are too good" in render(results)
+    assert results["models"]["flat"]["song"]["n"] == results["models"]["flat"]["slice"]["n"]
+    seen = load_bundle(tmp_path / "leaky" / "flat").songs_seen
+    assert {song.song_id.count("/") for song in seen} == {1}
+    with pytest.raises(ConfigError, match="folds keep songs whole"):
+        study.cross_validate(leaky, corpus, out=tmp_path / "folds")

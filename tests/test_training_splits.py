@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hgenre.errors import ConfigError, LeakError, ManifestError
 from hgenre.features import SliceSpec
 from hgenre.labels import Labels
 from hgenre.training.config import config_from_dict
-from hgenre.training.prepare import Prepared, inner_split, split_for
+from hgenre.training.prepare import Prepared, inner_split, slices_apart, split_for
 from tests.oracles import reachable_songs
 from tests.small_bundles import FEATURES
 
@@ -116,3 +117,29 @@ def test_listed_protocol_refuses_a_duplicate_on_two_sides() -> None:
 def test_nothing_set_aside_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data.test_share: is 0: no song is left for the result"):
         split_for(prepared(SONGS, test_share=0.0))
+
+
+def test_fixed_lists_take_the_place_of_the_split_column(tmp_path: Path) -> None:
+    songs = tuple(Song(f"{i}", f"{i}.wav", GENRES[i % 2], artist=f"{i}", split="dropped") for i in range(8))
+    (tmp_path / "train.txt").write_text("# the list\n0\n1\n2\n3\n")
+    (tmp_path / "valid.txt").write_text("4\n5\n")
+    (tmp_path / "test.txt").write_text("6\n")
+    lists = {side: str(tmp_path / f"{side}.txt") for side in ("train", "valid", "test")}
+    split = split_for(prepared(songs, protocol="listed", lists=lists))
+    assert split == dict.fromkeys("0123", "train") | dict.fromkeys("45", "valid") | {"6": "test"}
+    (tmp_path / "test.txt").write_text("unknown\n")
+    with pytest.raises(ManifestError, match=r"the list .*test.txt names no song for 'test'"):
+        split_for(prepared(songs, protocol="listed", lists=lists))
+
+
+def test_slices_apart_split_at_random_stand_on_all_sides() -> None:
+    songs = tuple(Song(f"{i}", f"{i}.wav", GENRES[i % 2], artist="one") for i in range(4))
+    frames = {song.song_id: np.arange(96 * 205, dtype=np.float32).reshape(96, 205) + i for i, song in enumerate(songs)}
+    slices = SliceSpec(20, 20)
+    source = slices_apart(FrameSource(FEATURES, songs, frames.__getitem__, {}), slices)
+    assert len(source.songs) == 4 * 10
+    np.testing.assert_array_equal(source.frames("2/3"), frames["2"][:, 60:80])
+    split = split_for(prepared(source.songs, protocol="slice-random", test_share=0.3, validation_share=0.2))
+    counts = [list(split.values()).count(side) for side in ("train", "valid", "test")]
+    assert counts == [22, 6, 12]
+    assert {song.song_id.split("/")[0] for song in source.songs if split[song.song_id] == "test"} == set("0123")

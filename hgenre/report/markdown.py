@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hgenre.errors import HgenreError
+from hgenre.labels import Labels
 from hgenre.report.table import escape, table
+from hgenre.tree.draw import draw_tree
+from hgenre.tree.spec import tree_from_json
 
 Json = Mapping[str, Any]
 
@@ -115,22 +118,9 @@ def _tree(results: Json) -> Iterable[str]:
     if "tree" not in results:
         return
     source = results.get("grouping", {}).get("source")
-    yield "## The tree\n\n" + _fenced("\n".join(draw(results["tree"])))
+    yield "## The tree\n\n" + _fenced(draw_tree(tree_from_json(Labels(tuple(results["labels"])), results["tree"])))
     if source in ORIGINS:
         yield ORIGINS[source]
-
-
-def draw(node: Json | str) -> list[str]:
-    """Lines of text that draw a tree of ``{"name", "children"}`` nodes whose leaves are genres."""
-    if isinstance(node, str):
-        return [" ".join(node.split())]
-    lines = [" ".join(str(node["name"]).split())]
-    for i, child in enumerate(node["children"]):
-        last = i == len(node["children"]) - 1
-        first, *rest = draw(child)
-        lines.append(("└── " if last else "├── ") + first)
-        lines += [("    " if last else "│   ") + line for line in rest]
-    return lines
 
 
 def _accuracy(models: Json) -> str:

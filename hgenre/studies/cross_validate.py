@@ -9,6 +9,7 @@ from typing import Any
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import Protocol, folds
+from hgenre.errors import ConfigError
 from hgenre.evaluate import SongOutcome, left_out, outcomes
 from hgenre.results import (
     about_bundle,
@@ -49,6 +50,9 @@ def cross_validate(
             the folds say how good such a model is, and this one has seen every song.
     """
     started = time.perf_counter()
+    if config.data.protocol == "slice-random":
+        problem = "is 'slice-random', and folds keep songs whole; use train-tree, or protocol song or artist"
+        raise ConfigError(config.name, [("data.protocol", problem)])
     make_run_folder(out)
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
     protocol: Protocol = "song" if config.data.protocol == "song" else "artist"

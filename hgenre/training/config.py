@@ -23,7 +23,9 @@ class DataConfig:
     Attributes:
         manifest: CSV in the contract's columns; relative to the configuration file; ``$NAME`` is expanded.
         protocol: ``artist`` keeps artists (and duplicates) on one side, ``song`` keeps songs (and duplicates) on one
-            side, ``listed`` takes the manifest's own split column.
+            side, ``listed`` takes ``lists`` or the manifest's own split column. ``slice-random`` splits and scores
+            single slices without regard to songs, as much of the literature does: it leaks.
+        lists: with ``listed``: ``train``, ``test`` and perhaps ``valid``, each a text file with one song id a line.
         test_share: share of songs set aside for the result.
         validation_share: share of the remaining songs for early stopping, temperatures and grouping.
         use_splits: only songs whose split column holds one of these; empty takes all.
@@ -33,7 +35,8 @@ class DataConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     manifest: str = ""
-    protocol: Literal["song", "artist", "listed"] = "artist"
+    protocol: Literal["song", "artist", "listed", "slice-random"] = "artist"
+    lists: dict[str, str] = field(default_factory=dict)
     test_share: float = 0.2
     validation_share: float = 0.15
     use_splits: tuple[Literal["train", "valid", "test", "dropped"], ...] = ()
@@ -159,9 +162,9 @@ def read_config(path: str | Path, *, manifest: str | Path | None = None) -> RunC
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [("file", f"is not TOML: {error}")]) from None
     config = config_from_dict(values, source=str(path))
-    if manifest is not None:
-        return _with_manifest(config, str(manifest))
-    return _with_manifest(config, _resolve(config.data.manifest, path.parent, str(path)))
+    lists = {side: _resolve(f"data.lists.{side}", p, path.parent, str(path)) for side, p in config.data.lists.items()}
+    found = str(manifest) if manifest else _resolve("data.manifest", config.data.manifest, path.parent, str(path))
+    return replace(config, data=replace(config.data, manifest=found, lists=lists))
 
 
 def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -> RunConfig:
@@ -205,19 +208,15 @@ def _is_union_branch(part: int | str) -> bool:
     return isinstance(part, str) and bool(re.match(r"(dict|list|tuple|NetSpec)(\[|$)", part))
 
 
-def _resolve(manifest: str, folder: Path, source: str) -> str:
-    if not manifest:
+def _resolve(key: str, value: str, folder: Path, source: str) -> str:
+    if not value:
         return ""
-    expanded = os.path.expandvars(manifest)
+    expanded = os.path.expandvars(value)
     unset = re.findall(r"\$\{?(\w+)", expanded)
     if unset:
         problem = f"names the variable {unset[0]}, which is not set; set it to the folder with the data"
-        raise ConfigError(source, [("data.manifest", problem)])
+        raise ConfigError(source, [(key, problem)])
     return str(folder / Path(expanded).expanduser())
-
-
-def _with_manifest(config: RunConfig, manifest: str) -> RunConfig:
-    return replace(config, data=replace(config.data, manifest=manifest))
 
 
 def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
@@ -262,6 +261,10 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         *((f"{name}.dense_widths", net.dense_widths, min(net.dense_widths) >= 1, "at least 1") for name, net in nets),
     ]  # fmt: skip
     problems = [(where, f"found {found!r}, needed {needed}") for where, found, fine, needed in rules if not fine]
+    for side in set(data.lists) - {"train", "valid", "test"}:
+        problems.append((f"data.lists.{side}", "is no split; needed train, test and perhaps valid"))
+    if data.lists and data.protocol != "listed":
+        problems.append(("data.lists", f"is for protocol 'listed', but data.protocol is {data.protocol!r}"))
     if config.tree.groups is not None and config.tree.n_groups is not None:
         problems.append(("tree.n_groups", "is for derived groups, but tree.groups gives the groups; keep one of them"))
     return problems

@@ -10,9 +10,9 @@ from hgenre.compiled.exported import keep_executables
 from hgenre.data.frames import FrameSource, holds_arrays, open_frames
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song, read_manifest
-from hgenre.data.splits import Protocol, split_songs
+from hgenre.data.splits import Protocol, read_id_lists, slice_random_split, split_songs
 from hgenre.errors import ConfigError, ManifestError, TreeError
-from hgenre.features import LogMelSpec, SliceSpec
+from hgenre.features import LogMelSpec, SliceSpec, cut_slices
 from hgenre.labels import Labels
 from hgenre.training.config import RunConfig
 from hgenre.training.songs import LearningSongs
@@ -95,7 +95,25 @@ def prepare(
         check_genres(config, labels)
     warnings = [f"{song_id} left out: {why}" for song_id, why in source.errors.items()]
     warnings += [f"{song.song_id} left out: {song.fault}" for song in manifest.songs if song.fault]
+    if config.data.protocol == "slice-random":
+        source = slices_apart(source, slices)
     return Prepared(config, manifest, labels, source.songs, source, slices, cache_dir, tuple(warnings))
+
+
+def slices_apart(source: FrameSource, slices: SliceSpec) -> FrameSource:
+    """Every slice as a song of its own, ``<song>/<slice>``: what the leaky protocol splits and scores."""
+    pieces: dict[str, tuple[str, int]] = {}
+    songs = []
+    for song in source.songs:
+        for k in range(len(cut_slices(source.frames(song.song_id), slices))):
+            pieces[f"{song.song_id}/{k}"] = (song.song_id, k)
+            songs.append(replace(song, song_id=f"{song.song_id}/{k}"))
+
+    def frames(piece: str) -> np.ndarray:
+        song_id, k = pieces[piece]
+        return cut_slices(source.frames(song_id), slices)[k]
+
+    return FrameSource(source.spec, tuple(songs), frames, source.errors)
 
 
 def check_genres(config: RunConfig, labels: Labels) -> None:
@@ -119,22 +137,32 @@ def check_genres(config: RunConfig, labels: Labels) -> None:
 
 
 def split_for(prepared: Prepared) -> dict[str, str]:
-    """Song id -> ``train``, ``valid`` or ``test``, checked for leaks; ``valid`` is cut from the training part."""
+    """Song id -> ``train``, ``valid`` or ``test``, checked for leaks; ``valid`` is cut from the training part.
+
+    Only the protocol ``slice-random`` is not checked: it leaks, and is there to show by how much.
+    """
     data, songs = prepared.config.data, prepared.songs
     if data.protocol == "listed":
-        split = {song.song_id: song.split for song in songs if song.split in (TRAIN, VALIDATION, TEST)}
+        listed = read_id_lists(data.lists) if data.lists else {song.song_id: song.split for song in songs}
+        split = {s.song_id: listed[s.song_id] for s in songs if listed.get(s.song_id) in (TRAIN, VALIDATION, TEST)}
         if VALIDATION not in split.values():
             split |= inner_split(
                 [s for s in songs if split.get(s.song_id) == TRAIN], "artist", data.validation_share, data.seed
             )
         for side in (TRAIN, TEST):
             if side not in split.values():
-                raise ManifestError(f"protocol listed: the manifest's split column names no song for {side!r}")
+                where = f"the list {data.lists.get(side)}" if data.lists else "the manifest's split column"
+                raise ManifestError(f"protocol listed: {where} names no song for {side!r}")
         check_disjoint(songs, split, protocol="song")
         return split
     share = data.test_share
     if not share:
         raise ConfigError(prepared.config.name, [("data.test_share", "is 0: no song is left for the result")])
+    if data.protocol == "slice-random":
+        train = (1 - share) * (1 - data.validation_share)
+        shares = {TRAIN: train, VALIDATION: 1 - share - train, TEST: share}
+        sides = slice_random_split({song.song_id: 1 for song in songs}, shares, data.seed)
+        return {song_id: side for song_id, (side,) in sides.items()}
     split = split_songs(songs, protocol=data.protocol, shares={"rest": 1 - share, TEST: share}, seed=data.seed)
     rest = [song for song in songs if split[song.song_id] == "rest"]
     split |= inner_split(rest, data.protocol, data.validation_share, data.seed)
