@@ -53,8 +53,9 @@ def train_tree(
 ) -> RunResult:
     """Trains a tree and its flat rival for every seed, scores them on the songs set aside, and writes ``out``.
 
-    ``out`` (``runs/<name>`` when None) holds ``config.json``, ``manifest.csv`` with the split, ``bundle/``, ``flat/``,
-    ``history.csv`` and ``results.json``; the bundles are those of the seed with the best validation log-loss.
+    ``out`` (``runs/<name>`` when None) holds ``config.json``, ``manifest.csv`` with the split (``slice-random``
+    splits no songs and has none), ``bundle/``, ``flat/``, ``history.csv`` and ``results.json``; the bundles are those of the
+    seed with the best validation log-loss.
 
     Raises:
         ConfigError, ManifestError, LeakError: before anything is trained.
@@ -120,8 +121,9 @@ def train_tree(
         results["grouping"] = dict(fits[best].grouping)
     saved = save_fit(directory, fits[best], {key: results[key] for key in ("protocol", "n_songs", "seeds", "models")})
     write_text(directory / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
-    split_manifest = replace(prepared.manifest, songs=with_split(prepared.manifest.songs, split))
-    write_manifest(rebase(split_manifest, directory), directory / "manifest.csv")
+    if config.data.protocol != "slice-random":
+        split_manifest = replace(prepared.manifest, songs=with_split(prepared.manifest.songs, split))
+        write_manifest(rebase(split_manifest, directory), directory / "manifest.csv")
     write_history(directory / "history.csv", config.seeds, [fitted.history for fitted in fits])
     write_text(directory / "results.json", json.dumps(results, indent=1) + "\n")
     return RunResult(directory, results, saved.get("bundle", saved["flat"]), saved["flat"])

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hgenre.shipped import ROOT, shipped_bundles
-
 PACKAGE = Path(__file__).parent.parent / "hgenre"
-SHIPPED = "gtzan10-tree"
 
 
 def module_names() -> list[str]:
@@ -26,14 +23,10 @@ def test_examples(module_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     module = importlib.import_module(module_name)
     examples = [test for test in doctest.DocTestFinder().find(module) if test.examples]
     assert examples
-    ready = [test for test in examples if SHIPPED not in (test.docstring or "") or SHIPPED in shipped_bundles()]
-    for example in ready:
+    for example in examples:
         told: list[str] = []
         failed = doctest.DocTestRunner(verbose=False).run(example, out=told.append).failed
         assert not failed, "".join(told)
-    if len(ready) < len(examples):
-        missing = ", ".join(test.name for test in examples if test not in ready)
-        pytest.skip(f"{missing}: {ROOT / 'artifacts' / SHIPPED} is not there")
 
 
 def test_there_are_examples_of_the_public_verbs() -> None:

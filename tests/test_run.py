@@ -393,5 +393,6 @@ def test_the_leaky_protocol_says_what_it_is_and_folds_refuse_it(
     assert results["models"]["flat"]["song"]["n"] == results["models"]["flat"]["slice"]["n"]
     seen = load_bundle(tmp_path / "leaky" / "flat").songs_seen
     assert {song.song_id.count("/") for song in seen} == {1}
+    assert not (tmp_path / "leaky" / "manifest.csv").exists()
     with pytest.raises(ConfigError, match="folds keep songs whole"):
         study.cross_validate(leaky, corpus, out=tmp_path / "folds")
