@@ -54,8 +54,8 @@ def train_tree(
     """Trains a tree and its flat rival for every seed, scores them on the songs set aside, and writes ``out``.
 
     ``out`` (``runs/<name>`` when None) holds ``config.json``, ``manifest.csv`` with the split (``slice-random``
-    splits no songs and has none), ``bundle/``, ``flat/``, ``history.csv`` and ``results.json``; the bundles are those of the
-    seed with the best validation log-loss.
+    splits no songs and has none), ``bundle/``, ``flat/``, ``history.csv`` and ``results.json``; the bundles are those
+    of the seed with the best validation log-loss.
 
     Raises:
         ConfigError, ManifestError, LeakError: before anything is trained.
