@@ -1,9 +1,10 @@
 """Songs in, answers out: a loaded model and what it says."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,8 @@ class Model:
         self.route = route or bundle.route
         self._features = bundle.features
         self._cache_dir = cache_dir
-        self._programs: dict[int, Any] = {}
+        self._programs: dict[int, Callable[..., Any]] = {}
+        self._loading = Lock()
 
     @property
     def genres(self) -> tuple[str, ...]:
@@ -182,7 +184,32 @@ class Model:
     def _answer(self, songs: Iterable[tuple[Any, Iterable[np.ndarray]]]) -> Iterator[tuple[Any, Any]]:
         from hgenre.compiled.answering import answer_all
 
-        return answer_all(self.bundle, self.route, songs, self._program_of, self._weights, catch=(AudioError,))
+        return answer_all(self.bundle, self.route, songs, self._program_of, None, catch=(AudioError,))
+
+    def _program_of(self, n_slices: int) -> Callable[..., Any]:
+        """The program for so many slices; it has its weights already and disregards its first argument."""
+        with self._loading:
+            program = self._programs.get(n_slices) or self._resident(n_slices) or self._compiled(n_slices)
+            self._programs[n_slices] = program
+        return program
+
+    def _resident(self, n_slices: int) -> Callable[..., Any] | None:
+        from hgenre.compiled.resident import resident_program
+
+        program = resident_program(self.bundle, self.route, n_slices, self._cache_directory)
+        return program and (lambda _, *arguments: program(self._placed, *arguments))
+
+    def _compiled(self, n_slices: int) -> Callable[..., Any]:
+        from hgenre.compiled.exported import cached_program
+
+        program = cached_program(self.bundle, self.route, n_slices, self._cache_directory)
+        return lambda _, *arguments: program(self._weights, *arguments)
+
+    @cached_property
+    def _placed(self) -> Any:
+        from hgenre.compiled.resident import place_weights
+
+        return place_weights(self.bundle)
 
     @cached_property
     def _weights(self) -> Any:
@@ -190,14 +217,11 @@ class Model:
 
         return weights_of(self.bundle)
 
-    def _program_of(self, n_slices: int) -> Any:
-        from hgenre.compiled.exported import cached_program
+    @property
+    def _cache_directory(self) -> Path:
         from hgenre.data.cache import default_cache_dir
 
-        if n_slices not in self._programs:
-            cache_dir = self._cache_dir or default_cache_dir()
-            self._programs[n_slices] = cached_program(self.bundle, self.route, n_slices, cache_dir)
-        return self._programs[n_slices]
+        return self._cache_dir or default_cache_dir()
 
     def _song_answer(
         self, path: str, result: Any, duration_s: float, truncated: bool, warnings: tuple[str, ...]

@@ -60,7 +60,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
 
 
 def kept_files(cache_dir: Path) -> list[Path]:
-    return sorted((cache_dir / "programs").glob("*"))
+    return sorted((cache_dir / "programs").glob("*.jax_export"))
 
 
 def no_export(*_: object) -> NoReturn:

@@ -5,15 +5,18 @@ A chunk may hold several songs or a part of one; sums are additive, so packing c
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from hgenre.bundle import Bundle
-from hgenre.compiled.program import Program, Weights
 from hgenre.features import statistics_for, voiced
 from hgenre.tree.route import Route
 from hgenre.tree.vote import SongAnswers, SongSums, answer_songs
+
+if TYPE_CHECKING:
+    from hgenre.compiled.program import Program
+    from hgenre.compiled.resident import Resident
 
 CHUNK_SIZES = (4, 16, 64)
 """Numbers of slices a program is compiled for; a chunk is padded to the next of them."""
@@ -67,8 +70,8 @@ def answer_all(
     bundle: Bundle,
     route: Route,
     songs: Iterable[tuple[Key, Iterable[np.ndarray]]],
-    program_of: Callable[[int], Program],
-    weights: Weights,
+    program_of: "Callable[[int], Program | Resident]",
+    weights: Any,
     *,
     catch: tuple[type[Exception], ...] = (),
 ) -> Iterator[tuple[Key, SongResult | Exception]]:
@@ -77,6 +80,7 @@ def answer_all(
     Args:
         songs: (key, blocks of slices (slice, mel, frame) in dB) a song; a song may have no slice.
         program_of: number of slices -> compiled program.
+        weights: the programs' first argument.
         catch: errors that end one song and not the run; they stand in the result's place.
 
     Memory is bounded by a chunk and a block; under song routing or per-song normalisation by a song's slices.
@@ -91,7 +95,7 @@ def answer_all(
         song = np.concatenate([np.full(len(b.slices), b.song) for b in blocks])
         known, song_idx = np.unique(song, return_inverse=True)
         n_padding = size - len(slices)
-        answer = program_of(size)(
+        song_sums, row_logp = program_of(size)(
             weights,
             _pad(slices.astype(np.float32, copy=False), n_padding),
             _pad(mean_db, n_padding, 0.0),
@@ -99,8 +103,8 @@ def answer_all(
             _pad(song_idx.astype(np.int32), n_padding),
             _pad(is_voiced, n_padding),
         )
-        logp = np.asarray(answer.logp)
-        sums = [np.asarray(a, np.float64) for a in answer.sums]
+        logp = np.asarray(row_logp)
+        sums = [np.asarray(a, np.float64) for a in song_sums]
         for row, ordinal in enumerate(known):
             opened, mine = queue[ordinal - first], np.flatnonzero(song_idx == row)
             part = SongSums(*(a[row] for a in sums))

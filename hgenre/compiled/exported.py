@@ -2,14 +2,12 @@
 
 A program is exported once for a bundle, a route and a number of slices, and kept under a name made of the bundle's
 digest, all shapes, the jax version and the platform. The XLA executable itself is kept by jax's compilation cache
-beside it. Both live in the user's own cache folder only; anything unreadable there is made again.
+beside it, and on a CPU once more in the form that ``compiled.resident`` runs. All live in the user's own cache folder
+only; anything unreadable there is made again.
 """
 
-import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,26 +15,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from hgenre.bundle import Bundle
+from hgenre.compiled.kept import keep, program_path, read_kept
 from hgenre.compiled.program import Program, ProgramAnswer, Weights, build_program
+from hgenre.compiled.resident import keep_resident, lacks_resident
 from hgenre.errors import BundleError
 from hgenre.tree.route import Route
 from hgenre.tree.vote import SongSums
 
-PROGRAM_VERSION = 3
-"""Raised when the program computes something else for the same bundle, or is kept in another form."""
-
-_CHECKSUM_BYTES = hashlib.sha256().digest_size
-
 
 def weights_of(bundle: Bundle) -> Weights:
     """The numbers of a bundle on the default device."""
-    return jax.device_put(
-        Weights(
-            variables=jax.tree.map(np.asarray, dict(bundle.variables)),
-            temperature={node: np.float32(t) for node, t in bundle.temperatures.items()},
-        )
+    return jax.device_put(_host_weights(bundle))
+
+
+def _host_weights(bundle: Bundle) -> Weights:
+    return Weights(
+        variables=jax.tree.map(np.asarray, dict(bundle.variables)),
+        temperature={node: np.float32(t) for node, t in bundle.temperatures.items()},
     )
 
 
@@ -67,7 +65,7 @@ def argument_shapes(bundle: Bundle, n_slices: int) -> tuple[Any, ...]:
     def shape(dtype: Any, *axes: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(axes, dtype)
 
-    weights = jax.tree.map(lambda a: shape(a.dtype, *a.shape), weights_of(bundle))
+    weights = jax.tree.map(lambda a: shape(a.dtype, *a.shape), _host_weights(bundle))
     return (
         weights,
         shape(jnp.float32, n_slices, n_mels, bundle.slices.n_frames),
@@ -99,53 +97,62 @@ def cached_program(bundle: Bundle, route: Route, n_slices: int, directory: Path)
     platform = jax.default_backend()
     platforms = ("cuda",) if platform == "gpu" else (platform,)
     key = {
-        "program": PROGRAM_VERSION,
         "bundle": bundle.digest,
         "route": asdict(route),
         "n_slices": n_slices,
         "jax": jax.__version__,
         "platform": platform,
     }
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    path = directory / "programs" / f"{name}.jax_export"
+    path = program_path(directory, key, ".jax_export")
     keep_executables(directory)
     exported = _read(path) if bundle.digest else None
     if exported is None:
         exported = export_program(bundle, route, n_slices, platforms)
         if bundle.digest:
-            _keep(path, bytes(exported.serialize()))
-    call = jax.jit(exported.call)
+            keep(path, bytes(exported.serialize()))
+    compiled = _compiled(exported, bundle, route, n_slices, directory)
 
-    def program(weights: Weights, *arguments: Any) -> ProgramAnswer:
-        *sums, logp = call(tuple(weights), *arguments)
+    def program(values: Weights, *arguments: Any) -> ProgramAnswer:
+        *sums, logp = compiled(tuple(values), *arguments)
         return ProgramAnswer(SongSums(*sums), logp)
 
     return program
 
 
-def _read(path: Path) -> jax.export.Exported | None:
+def _compiled(
+    exported: jax.export.Exported, bundle: Bundle, route: Route, n_slices: int, directory: Path
+) -> jax.stages.Compiled:
+    weights, *rest = argument_shapes(bundle, n_slices)
+    # Unused parameters stay, so that whoever runs the executable need not know which they are.
+    lowered = jax.jit(exported.call, keep_unused=True).lower(tuple(weights), *rest)
+    if jax.default_backend() != "cpu" or not lacks_resident(bundle, route, n_slices, directory):
+        return lowered.compile()
+    with _afresh():
+        compiled = lowered.compile()
+    keep_resident(compiled, bundle, route, n_slices, directory)
+    return compiled
+
+
+@contextmanager
+def _afresh() -> Iterator[None]:
+    """No compilation cache: an executable that was read from there lacks functions once it is written again."""
+    enabled = jax.config.values["jax_enable_compilation_cache"]
     try:
-        kept = path.read_bytes()
-        checksum, data = kept[:_CHECKSUM_BYTES], kept[_CHECKSUM_BYTES:]
-        # Damage inside the lowered program would show only when it runs.
-        return jax.export.deserialize(bytearray(data)) if hashlib.sha256(data).digest() == checksum else None
-    except FileNotFoundError:
-        return None
+        jax.config.update("jax_enable_compilation_cache", False)
+        compilation_cache.reset_cache()
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", enabled)
+        compilation_cache.reset_cache()
+
+
+def _read(path: Path) -> jax.export.Exported | None:
+    data = read_kept(path)
+    try:
+        # Damage inside the lowered program would show only when it runs: the checksum has seen to that.
+        return None if data is None else jax.export.deserialize(bytearray(data))
     except Exception:  # whatever a foreign file makes the reader raise, the cure is to export again
         return None
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Writes beside and renames; a cache that cannot be written costs time, not the answer."""
-    data = hashlib.sha256(data).digest() + data
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=path.stem, suffix=".new", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(beside, path)
-    except OSError:
-        return
 
 
 def keep_executables(directory: Path) -> None:
