@@ -1,4 +1,4 @@
-"""``scripts/bench``: measures hgenre against named baselines; markdown on stdout, JSON with ``--json``."""
+"""``scripts/bench``: measures hgenre against named baselines; markdown on stdout."""
 
 import argparse
 import json
@@ -6,55 +6,184 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import answer, features, memory, routing, training
-from benchmarks.rounds import Row, measure, table
+from benchmarks import answer, features, guard, inference, job, memory, posterior, routing, tables, training
+from benchmarks.floors import Limits, measure_limits
+from benchmarks.growth import measure_growth
+from benchmarks.rounds import Row, measure
 
-PACKAGES = ("hgenre", "jax", "flax", "numpy", "librosa", "soundfile", "soxr")
-ROWS: dict[str, Callable[[Path], list[Row]]] = {
-    "features": lambda scratch: [features.row()],
-    "training": lambda scratch: [training.row(96, 61), training.row(128, 130)],
-    "routing": lambda scratch: [
-        routing.row(scratch, 128),
-        routing.row(scratch, 1000),
-        routing.row(scratch, 128, one_program=True),
+STORED = Path(__file__).with_name("stored.json")
+PACKAGES = ("hgenre", "jax", "flax", "numpy", "librosa", "soundfile", "soxr", "scikit-learn", "torch", "hiclass")
+GROWTH_SIZES = (10, 100, 1000, 10_000)
+GROWTH_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much work the rows do."""
+
+    batches: tuple[int, ...] = (16, 32, 64, 128)
+    inference_batches: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
+    clips: int = 100
+    job_clips: int = 1000
+    scaled_clips: int = 40
+    slices: tuple[int, ...] = (128, 1000)
+    songs: int = 10_000
+    memory_songs: tuple[int, int] = (250, 1000)
+    growth: tuple[int, ...] = GROWTH_SIZES[:-1]
+
+
+SMALLEST = Sizes(
+    batches=(16,),
+    inference_batches=(16,),
+    clips=2,
+    job_clips=4,
+    scaled_clips=2,
+    slices=(32,),
+    songs=500,
+    memory_songs=(100, 120),
+    growth=(2, 4),
+)
+
+ROWS: dict[str, Callable[[Path, Sizes], list[Row]]] = {
+    "features": lambda scratch, sizes: [features.row(sizes.clips)],
+    "training": lambda scratch, sizes: [training.row(*shape, sizes.batches) for shape in ((96, 61), (128, 130))],
+    "inference": lambda scratch, sizes: [
+        inference.row(scratch, "deep_cnn", 1.3, sizes.slices[-1], sizes.inference_batches),
+        inference.row(scratch, "short_chunk", None, sizes.slices[-1], sizes.inference_batches),
     ],
-    "answer": lambda scratch: [answer.row(scratch)],
-    "memory": lambda scratch: [memory.row(scratch)],
+    "routing": lambda scratch, sizes: [
+        *(routing.row(scratch, n, limit=2.1 if n == max(sizes.slices) else None) for n in sizes.slices),
+        routing.row(scratch, sizes.slices[0], one_program=True),
+    ],
+    "answer": lambda scratch, sizes: [answer.row(scratch)],
+    "posterior": lambda scratch, sizes: [posterior.row(sizes.songs)],
+    "job": lambda scratch, sizes: [job.row(scratch, sizes.job_clips, sizes.scaled_clips)],
+    "memory": lambda scratch, sizes: [memory.row(scratch, *sizes.memory_songs)],
 }
+GROWTH = "growth"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--only", choices=ROWS, action="append", help="measure this row; may be given again")
+    parser.add_argument(
+        "--only", choices=[*ROWS, GROWTH], action="append", help="measure these rows; may be given again"
+    )
     parser.add_argument("--rounds", type=int, help="rounds a row, in place of each row's own number")
-    parser.add_argument("--json", type=Path, help="write values, ratios, machine and versions to this file")
+    parser.add_argument(
+        "--largest",
+        type=int,
+        choices=GROWTH_SIZES[1:],
+        default=1000,
+        help="songs of the largest folder of the growth row",
+    )
+    parser.add_argument("--quick", action="store_true", help="smallest sizes: shows that rows run, measures nothing")
+    parser.add_argument("--json", type=Path, help="write results to this file; with --only its other rows are kept")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--from", type=Path, dest="stored", help="take the results of this file, measure nothing")
+    parser.add_argument("--write", type=Path, help="put the tables between the markers of this document")
+    source.add_argument(
+        "--check",
+        type=Path,
+        nargs="?",
+        const=STORED,
+        help="measure the rows of this file again and name the ratios that have fallen; exit status 1 if one has "
+        f"(default: benchmarks/{STORED.name})",
+    )
     options = parser.parse_args()
 
-    results = []
-    with tempfile.TemporaryDirectory(prefix="hgenre-bench-") as scratch:
-        for name in options.only or ROWS:
-            for row in ROWS[name](Path(scratch)):
-                print(f"{row.name}: {row.what}", file=sys.stderr, flush=True)
-                results.append(measure(row, options.rounds or row.n_rounds))
-    about = machine()
+    stored = _read(options.check or options.stored) if options.check or options.stored else []
+    if options.stored:
+        results = stored
+    else:
+        names = options.only or _names(stored) or [*ROWS, GROWTH]
+        sizes = SMALLEST if options.quick else Sizes(growth=tuple(n for n in GROWTH_SIZES if n <= options.largest))
+        results = list(_measured(names, sizes, 1 if options.quick else options.rounds))
     if options.json:
-        options.json.write_text(json.dumps({**about, "rows": results}, indent=1) + "\n")
-    print(table(results))
-    print(f"\n{about['machine']}. " + ", ".join(f"{name} {found}" for name, found in about["versions"].items()) + ".")
+        kept = [r for r in _read(options.json) if r["name"] not in options.only] if _keeps(options) else []
+        results = sorted([*kept, *results], key=lambda result: [*ROWS, GROWTH].index(result["name"]))
+        options.json.write_text(json.dumps({"rows": results}, indent=1) + "\n")
+    if options.write:
+        tables.write_tables(options.write, results)
+    print(tables.report(results))
+    if options.check:
+        sys.exit(_check([r for r in stored if r["name"] in names], results))
 
 
-def machine() -> dict[str, Any]:
-    """The machine and the versions that the numbers belong to."""
+def _measured(names: Sequence[str], sizes: Sizes, n_rounds: int | None) -> Iterator[dict[str, Any]]:
+    """Results of the rows one after the other, each with its machine and date."""
+    limits = measure_limits()
+    about = machine(limits)
+    with tempfile.TemporaryDirectory(prefix="hgenre-bench-") as folder:
+        scratch = Path(folder)
+        for name in names:
+            if name == GROWTH:
+                _say(GROWTH, f"folders of {', '.join(map(str, sizes.growth))} songs")
+                yield {**measure_growth(scratch, sizes.growth, n_rounds or GROWTH_ROUNDS), "measured": about}
+                continue
+            for row in ROWS[name](scratch, sizes):
+                _say(name, row.what)
+                yield {**measure(row, n_rounds or row.n_rounds, limits), "measured": about}
+
+
+def _check(stored: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> int:
+    """Says on stderr what has fallen and what was not measured; the exit status."""
+    falls, missing, n_compared = guard.compare(stored, results)
+    for name in missing:
+        print(f"not measured: {name}", file=sys.stderr)
+    for fall in falls:
+        print(f"fallen: {fall}", file=sys.stderr)
+    print(f"{n_compared} ratios compared with the stored ones, {len(falls)} fallen", file=sys.stderr)
+    return 1 if falls or not n_compared else 0
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        return json.loads(path.read_text())["rows"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"benchmark: {path} holds no results ({error}); make it with scripts/bench --json") from None
+
+
+def _keeps(options: argparse.Namespace) -> bool:
+    return bool(options.only) and options.json.exists()
+
+
+def _names(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the rows that have ratios."""
+    return list(dict.fromkeys(result["name"] for result in results if "comparisons" in result))
+
+
+def _say(name: str, what: str) -> None:
+    print(f"{name}: {what}", file=sys.stderr, flush=True)
+
+
+def machine(limits: Limits) -> dict[str, Any]:
+    """The machine, the versions and the day that the numbers belong to."""
     return {
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "date": date.today().isoformat(),
         "command": ["scripts/bench", *sys.argv[1:]],
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "limits": {
+            "gflop_per_s": limits.flops_per_s / 1e9,
+            "gbyte_per_s": limits.bytes_per_s / 1e9,
+            "python_start_ms": limits.python_start_s * 1e3,
+        },
+        "versions": {"python": platform.python_version(), **dict(_versions())},
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            yield name, "not installed"
 
 
 def _processor() -> str:

@@ -43,25 +43,25 @@ def slices(n_slices: int, seed: int) -> np.ndarray:
 
 def tree_bundle(scratch: Path) -> Path:
     """The folder of a bundle with random weights: a root and three specialists over ten genres."""
-    return _saved(tree_from_groups(LABELS, GROUPS), scratch / "tree")
+    return _saved(tree_from_groups(LABELS, GROUPS), scratch / "tree", NetSpec())
 
 
-def flat_bundle(scratch: Path) -> Path:
+def flat_bundle(scratch: Path, spec: NetSpec) -> Path:
     """The folder of a bundle with random weights: one net over ten genres."""
-    return _saved(flat_tree(LABELS), scratch / "flat")
+    return _saved(flat_tree(LABELS), scratch / f"flat-{spec.kind}", spec)
 
 
-def _saved(tree: TreeSpec, directory: Path) -> Path:
+def _saved(tree: TreeSpec, directory: Path, spec: NetSpec) -> Path:
     if not directory.exists():
-        save_bundle(_bundle(tree, 0, directory.name), directory)
+        save_bundle(_bundle(tree, spec, 0, directory.name), directory)
     return directory
 
 
-def _bundle(tree: TreeSpec, seed: int, name: str) -> Bundle:
+def _bundle(tree: TreeSpec, spec: NetSpec, seed: int, name: str) -> Bundle:
     variables = {}
     for i, node in enumerate(tree.net_nodes):
         key = jax.random.fold_in(jax.random.key(seed), i)
-        net = build_net(NetSpec(), len(node.children))
+        net = build_net(spec, len(node.children))
         variables[node.name] = jax.device_get(net.init(key, FEATURES.n_mels, SLICES.n_frames))
     normalisation = Normalisation(
         "training", np.full(FEATURES.n_mels, -3, np.float32), np.full(FEATURES.n_mels, 10, np.float32)
@@ -71,7 +71,7 @@ def _bundle(tree: TreeSpec, seed: int, name: str) -> Bundle:
         features=FEATURES,
         slices=SLICES,
         normalisation=normalisation,
-        nets={node.name: NetSpec() for node in tree.net_nodes},
+        nets={node.name: spec for node in tree.net_nodes},
         variables=variables,
         temperatures={node.name: 1.0 for node in tree.net_nodes},
         name=name,
@@ -83,7 +83,7 @@ def _bundle(tree: TreeSpec, seed: int, name: str) -> Bundle:
 def _spread_over_children(bundle: Bundle, rows: np.ndarray) -> None:
     """Brings the root's logits over these slices to mean 0 and deviation 1: random nets send all slices one way."""
     root = bundle.tree.root
-    apply = jax.jit(build_net(NetSpec(), len(root.children)).apply)
+    apply = jax.jit(build_net(bundle.nets[root.name], len(root.children)).apply)
     normalisation = bundle.normalisation
     shape = (len(rows), FEATURES.n_mels)
     x = standardise(

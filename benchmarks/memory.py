@@ -4,9 +4,6 @@ Resident memory counts the mapped pages of the frames on disk, of which ``hgenre
 """
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.invented import FEATURES, LABELS
+from benchmarks.process import HGENRE, run_process
 from benchmarks.rounds import Comparison, Round, Row
 from hgenre.data.cache import open_cache
 from hgenre.data.manifest import Manifest, Song, write_manifest
@@ -60,21 +58,8 @@ def _training(scratch: Path, n_songs: int) -> Iterator[Round]:
     corpus.mkdir()
     write_manifest(_songs_with_frames(corpus, n_songs, cache_dir), corpus / "manifest.csv")
     (corpus / "train.toml").write_text(CONFIG)
-    hgenre = str(Path(sys.executable).with_name("hgenre"))
-    command = [hgenre, "train", str(corpus / "train.toml"), "--out", str(corpus / "run"), "--json"]
-
-    def run() -> float:
-        process = subprocess.Popen(
-            command, env={**os.environ, "HGENRE_CACHE": str(cache_dir)}, stdout=subprocess.DEVNULL
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"benchmark: {' '.join(command)} has failed; its reason stands above")
-        kib = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss
-        return kib / 2**20
-
-    yield run
+    command = [HGENRE, "train", str(corpus / "train.toml"), "--out", str(corpus / "run"), "--json"]
+    yield lambda: run_process(command, {"HGENRE_CACHE": str(cache_dir)}).peak_gib
 
 
 def _songs_with_frames(corpus: Path, n_songs: int, cache_dir: Path) -> Manifest:

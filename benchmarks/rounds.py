@@ -2,15 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
+
+from benchmarks.floors import Limits, Work, floor_s
 
 Round = Callable[[], float]
 """Does the work of one round and returns what it measured, in the row's unit."""
 
 Side = Callable[[], AbstractContextManager[Round]]
-"""Opens one side of a row, warm and ready for its rounds."""
+"""Opens one side of a row, warm and ready for its rounds; raises Skipped where it cannot be measured."""
+
+
+class Skipped(Exception):
+    """Why a side cannot be measured here."""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A round with something to say of itself, as the batch it was tuned to."""
+
+    run: Round
+    note: str
+
+    def __call__(self) -> float:
+        return self.run()
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,7 @@ class Row:
     Attributes:
         unit: of the sides' values; more is better where it is a rate, as ``slices/s``.
         sides: label -> side; each is opened once and they take turns round by round.
+        work: label -> what the side cannot do without, a round where the unit is a time, one item where it is a rate.
         n_rounds: unless the command line says otherwise.
     """
 
@@ -37,18 +55,30 @@ class Row:
     unit: str
     sides: Mapping[str, Side]
     comparisons: tuple[Comparison, ...]
+    work: Mapping[str, Work] = field(default_factory=dict)
     n_rounds: int = 9
 
-    @property
-    def more_is_better(self) -> bool:
-        return self.unit.endswith("/s")
+
+def more_is_better(unit: str) -> bool:
+    return unit.endswith("/s")
 
 
-def measure(row: Row, n_rounds: int) -> dict[str, Any]:
-    """The row's values a side in interleaved rounds (A B A B ...), with paired ratios, as plain JSON values."""
-    values: dict[str, list[float]] = {label: [] for label in row.sides}
+def measure(row: Row, n_rounds: int, limits: Limits) -> dict[str, Any]:
+    """The row's values a side in interleaved rounds (A B A B ...), with paired ratios and floors, as JSON values."""
+    values: dict[str, list[float]] = {}
+    notes: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     with ExitStack() as stack:
-        rounds = {label: stack.enter_context(side()) for label, side in row.sides.items()}
+        rounds = {}
+        for label, side in row.sides.items():
+            try:
+                rounds[label] = stack.enter_context(side())
+            except Skipped as reason:
+                skipped[label] = str(reason)
+        for label, run in rounds.items():
+            values[label] = []
+            if note := getattr(run, "note", ""):
+                notes[label] = note
         for _ in range(n_rounds):
             for label, run in rounds.items():
                 values[label].append(run())
@@ -58,39 +88,38 @@ def measure(row: Row, n_rounds: int) -> dict[str, Any]:
         "unit": row.unit,
         "n_rounds": n_rounds,
         "values": values,
-        "comparisons": [_compare(row, comparison, values) for comparison in row.comparisons],
+        "notes": notes,
+        "skipped": skipped,
+        "floors": {
+            label: _floor(row.unit, work, limits, median(values[label]))
+            for label, work in row.work.items()
+            if label in values
+        },
+        "comparisons": [_compare(row.unit, comparison, values, skipped) for comparison in row.comparisons],
     }
 
 
-def _compare(row: Row, comparison: Comparison, values: Mapping[str, list[float]]) -> dict[str, Any]:
-    pairs = zip(values[comparison.ours], values[comparison.baseline], strict=True)
-    ratios = [ours / baseline for ours, baseline in pairs]
-    ratio, limit = median(ratios), comparison.limit
-    met = None if limit is None else ratio >= limit if row.more_is_better else ratio <= limit
-    return {
+def _compare(
+    unit: str, comparison: Comparison, values: Mapping[str, list[float]], skipped: Mapping[str, str]
+) -> dict[str, Any]:
+    limit, rate = comparison.limit, more_is_better(unit)
+    found: dict[str, Any] = {
         "ours": comparison.ours,
         "baseline": comparison.baseline,
-        "ratio": ratio,
-        "lowest": min(ratios),
-        "highest": max(ratios),
-        "target": None if limit is None else f"{'>=' if row.more_is_better else '<='} {limit:g}",
-        "met": met,
+        "target": None if limit is None else f"{'>=' if rate else '<='} {limit:g}",
     }
+    reasons = [skipped[label] for label in (comparison.ours, comparison.baseline) if label in skipped]
+    if reasons:
+        return {**found, "skipped": "; ".join(reasons)}
+    pairs = zip(values[comparison.ours], values[comparison.baseline], strict=True)
+    ratios = [ours / baseline for ours, baseline in pairs]
+    ratio = median(ratios)
+    met = None if limit is None else ratio >= limit if rate else ratio <= limit
+    return {**found, "ratio": ratio, "lowest": min(ratios), "highest": max(ratios), "ratios": ratios, "met": met}
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """The results as a markdown table: medians, paired ratios (lowest..highest round), targets."""
-    lines = [
-        "| what | ours | baseline | ratio (lowest..highest) | target | met |",
-        "|---|---|---|---|---|---|",
-    ]
-    for result in results:
-        for found in result["comparisons"]:
-            sides = (
-                f"{label}: {median(result['values'][label]):.3g} {result['unit']}"
-                for label in (found["ours"], found["baseline"])
-            )
-            ratio = f"**{found['ratio']:.2f}** ({found['lowest']:.2f}..{found['highest']:.2f})"
-            met = {None: "", True: "yes", False: "no"}[found["met"]]
-            lines.append(f"| {result['what']} | {' | '.join(sides)} | {ratio} | {found['target'] or ''} | {met} |")
-    return "\n".join(lines)
+def _floor(unit: str, work: Work, limits: Limits, value: float) -> dict[str, Any]:
+    """The least time or the highest rate that the machine's limits allow, and the share of it that was reached."""
+    seconds = floor_s(work, limits)
+    floor, fraction = (1 / seconds, value * seconds) if more_is_better(unit) else (seconds, seconds / value)
+    return {"floor": floor, "fraction": fraction, "counted": work.counted}

@@ -7,17 +7,24 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.rounds import Round
+from benchmarks.rounds import Noted, Round, Skipped
 
 
 @contextmanager
-def worker(prepare: str, **arguments: Any) -> Iterator[Round]:
-    """A process that has called ``prepare`` (``module:function``) for its round and has run it once to be warm."""
+def worker(prepare: str, *, needs: str = "", **arguments: Any) -> Iterator[Round]:
+    """A process that has called ``prepare`` (``module:function``) for its round and has run it once to be warm.
+
+    Raises:
+        Skipped: the package that it ``needs`` is not installed.
+    """
+    if needs and find_spec(needs) is None:
+        raise Skipped(f"{needs} is not installed")
     command = [sys.executable, "-m", "benchmarks.worker", prepare, json.dumps(arguments)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -35,19 +42,31 @@ def worker(prepare: str, **arguments: Any) -> Iterator[Round]:
             requests.flush()
             return float(answer())
 
-        answer()
-        yield run
+        yield Noted(run, note=json.loads(answer()))
         requests.close()
 
 
+def best_batch(prepare: Callable[[int], Round], batch_sizes: Sequence[int]) -> Round:
+    """The round of the batch size with the highest rate in a short sweep, whose values are not kept."""
+    best: tuple[float, int, Round] | None = None
+    for size in batch_sizes:
+        run = prepare(size)
+        run()
+        rate = max(run(), run())
+        if best is None or rate > best[0]:
+            best = rate, size, run
+    assert best is not None
+    return Noted(best[2], note=f"batch {best[1]}")
+
+
 def serve(prepare: str, arguments: dict[str, Any]) -> None:
-    """The worker's end: prepares, warms up, then a round a line."""
+    """The worker's end: prepares, warms up, says the round's note, then a round a line."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     module, function = prepare.split(":")
     run: Round = getattr(import_module(module), function)(**arguments)
     run()
-    print("ready", file=answers, flush=True)
+    print(json.dumps(getattr(run, "note", "")), file=answers, flush=True)
     for _ in sys.stdin:
         print(run(), file=answers, flush=True)
 
