@@ -1,7 +1,8 @@
 """The regression guard: ratios measured anew against the stored ones.
 
-A ratio has fallen when the difference cannot be noise: the new median is worse than every stored round, the stored
-median better than every new round, and the two medians are further apart than MARGIN.
+A ratio has fallen when the difference cannot be noise within the calls: the new median is worse than every stored
+round, the stored median better than every new round, and the two medians are further apart than MARGIN. Load that comes
+and goes can look the same, so ``scripts/bench --check`` believes only a fall that it sees twice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,30 +12,35 @@ from typing import Any, NamedTuple
 from benchmarks.rounds import more_is_better
 
 MARGIN = 0.10
-"""Share of the stored median; two calls on the same quiet machine are closer than this."""
+"""Share of the stored median."""
 
 Result = Mapping[str, Any]
 
 
 class Ratio(NamedTuple):
+    """One comparison of a row; ``name`` says all that must be equal for two ratios to be comparable."""
+
+    row: str
     name: str
     rounds: tuple[float, ...]
     more_is_better: bool
 
 
-def compare(stored: Sequence[Result], measured: Sequence[Result]) -> tuple[list[str], list[str], int]:
-    """(falls, stored ratios that were not measured now, number of ratios compared), the first two in words."""
+class Fall(NamedTuple):
+    stored: Ratio
+    now: Ratio
+
+    def __str__(self) -> str:
+        return f"{self.now.name}: {median(self.stored.rounds):.3g} stored, {median(self.now.rounds):.3g} now"
+
+
+def compare(stored: Sequence[Result], measured: Sequence[Result]) -> tuple[list[Fall], list[str], int]:
+    """(falls, names of stored ratios that were not measured now, number of ratios compared)."""
     now = {ratio.name: ratio for ratio in _ratios(measured)}
-    falls, missing, n_compared = [], [], 0
-    for before in _ratios(stored):
-        after = now.get(before.name)
-        if after is None:
-            missing.append(before.name)
-            continue
-        n_compared += 1
-        if has_fallen(before, after):
-            falls.append(f"{before.name}: {median(before.rounds):.3g} stored, {median(after.rounds):.3g} now")
-    return falls, missing, n_compared
+    before = list(_ratios(stored))
+    pairs = [(ratio, now[ratio.name]) for ratio in before if ratio.name in now]
+    falls = [Fall(*pair) for pair in pairs if has_fallen(*pair)]
+    return falls, [ratio.name for ratio in before if ratio.name not in now], len(pairs)
 
 
 def has_fallen(before: Ratio, after: Ratio) -> bool:
@@ -51,4 +57,4 @@ def _ratios(results: Sequence[Result]) -> Iterator[Ratio]:
         for found in result.get("comparisons", ()):
             if "ratios" in found:
                 name = f"{result['what']}: {found['ours']} / {found['baseline']}"
-                yield Ratio(name, tuple(found["ratios"]), more_is_better(result["unit"]))
+                yield Ratio(result["name"], name, tuple(found["ratios"]), more_is_better(result["unit"]))

@@ -35,6 +35,17 @@ def result(ratios: list[float], *, name: str = "training", unit: str = "s") -> d
     }
 
 
+def _measures(monkeypatch: pytest.MonkeyPatch, *ratios: float) -> None:
+    """Makes each measurement find the next of these ratios in every row."""
+    remaining = iter(ratios)
+
+    def measured(names: list[str], **_: Any) -> list[dict[str, Any]]:
+        ratio = next(remaining)
+        return [result([ratio], name=name) for name in names]
+
+    monkeypatch.setattr(bench, "_measured", measured)
+
+
 def skipped() -> dict[str, Any]:
     found = result([1.0])
     comparison = {"ours": "ours", "baseline": "gone", "target": None, "skipped": "torch is not installed"}
@@ -53,15 +64,15 @@ def skipped() -> dict[str, Any]:
     ],
 )
 def test_a_fall_is_beyond_noise(stored: list[float], now: list[float], fallen: bool) -> None:
-    assert has_fallen(Ratio("", tuple(stored), False), Ratio("", tuple(now), False)) is fallen
+    assert has_fallen(Ratio("", "", tuple(stored), False), Ratio("", "", tuple(now), False)) is fallen
     rates = [tuple(1 / ratio for ratio in ratios) for ratios in (stored, now)]
-    assert has_fallen(Ratio("", rates[0], True), Ratio("", rates[1], True)) is fallen
+    assert has_fallen(Ratio("", "", rates[0], True), Ratio("", "", rates[1], True)) is fallen
 
 
 def test_falls_and_what_is_missing_are_named() -> None:
     stored = [result([0.5]), result([0.5], name="routing"), result([0.5], name="answer")]
     falls, missing, n_compared = compare(stored, [result([0.8]), result([0.5], name="routing"), skipped()])
-    assert falls == ["training row: ours / theirs: 0.5 stored, 0.8 now"]
+    assert [str(fall) for fall in falls] == ["training row: ours / theirs: 0.5 stored, 0.8 now"]
     assert missing == ["answer row: ours / theirs"]
     assert n_compared == 2
 
@@ -111,9 +122,9 @@ def test_a_document_without_markers_is_refused(tmp_path: Path) -> None:
         write_tables(document, [result([1.0])])
 
 
-@pytest.mark.parametrize(("now", "status"), [([0.5], 0), ([0.9], 1)])
-def test_check_exits_with_1_where_a_ratio_has_fallen(
-    now: list[float],
+@pytest.mark.parametrize(("taken", "status"), [([0.5], 0), ([0.9, 0.8], 1), ([0.9, 0.5], 0)])
+def test_check_exits_with_1_where_a_ratio_has_fallen_twice(
+    taken: list[float],
     status: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -121,7 +132,7 @@ def test_check_exits_with_1_where_a_ratio_has_fallen(
 ) -> None:
     stored = tmp_path / "stored.json"
     stored.write_text(json.dumps({"rows": [result([0.5])]}))
-    monkeypatch.setattr(bench, "_measured", lambda names, *_: [result(now, name=name) for name in names])
+    _measures(monkeypatch, *taken)
     monkeypatch.setattr(sys, "argv", ["bench", "--check", str(stored)])
     with pytest.raises(SystemExit) as end:
         bench.main()
@@ -132,7 +143,7 @@ def test_check_exits_with_1_where_a_ratio_has_fallen(
 def test_only_renews_its_rows_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = tmp_path / "stored.json"
     stored.write_text(json.dumps({"rows": [result([0.5]), result([0.6], name="routing")]}))
-    monkeypatch.setattr(bench, "_measured", lambda names, *_: [result([0.9], name=name) for name in names])
+    _measures(monkeypatch, 0.9)
     monkeypatch.setattr(sys, "argv", ["bench", "--only", "routing", "--json", str(stored)])
     bench.main()
     rows = json.loads(stored.read_text())["rows"]
