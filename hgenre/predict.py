@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,7 @@ class Model:
         self._cache_dir = cache_dir
         self._programs: dict[int, Callable[..., Any]] = {}
         self._loading = Lock()
+        self._expects = False
 
     @property
     def genres(self) -> tuple[str, ...]:
@@ -131,7 +132,8 @@ class Model:
         """As ``predict``, one song after the other while the next ones are read."""
         from hgenre.data.audio_slices import AudioSlices, read_ahead
 
-        songs = [AudioSlices(path, self._features, self.bundle.slices) for path in paths]
+        expect = partial(self._expect, len(paths))
+        songs = [AudioSlices(path, self._features, self.bundle.slices, expect) for path in paths]
         for song, result in self._answer(zip(songs, read_ahead(songs), strict=True)):
             facts = song.facts
             try:
@@ -186,6 +188,21 @@ class Model:
 
         return answer_all(self.bundle, self.route, songs, self._program_of, None, catch=(AudioError,))
 
+    def _expect(self, n_songs: int, n_slices: int) -> None:
+        """Loads the first program while songs are decoded; the number of slices is what the first song promises."""
+        from hgenre.compiled.answering import first_chunk_size
+
+        if not self._expects:
+            self._expects = True
+            size = first_chunk_size(self.bundle, self.route, n_slices, n_songs)
+            # No daemon: an interpreter that ends while XLA's loader runs crashes.
+            Thread(target=self._load_resident, args=[size], name="load-program").start()
+
+    def _load_resident(self, n_slices: int) -> None:
+        with self._loading:
+            if n_slices not in self._programs and (program := self._resident(n_slices)):
+                self._programs[n_slices] = program
+
     def _program_of(self, n_slices: int) -> Callable[..., Any]:
         """The program for so many slices; it has its weights already and disregards its first argument."""
         with self._loading:
@@ -196,7 +213,7 @@ class Model:
     def _resident(self, n_slices: int) -> Callable[..., Any] | None:
         from hgenre.compiled.resident import resident_program
 
-        program = resident_program(self.bundle, self.route, n_slices, self._cache_directory)
+        program = resident_program(self.bundle, self.route, n_slices, self._cache_directory, lambda: self._placed)
         return program and (lambda _, *arguments: program(self._placed, *arguments))
 
     def _compiled(self, n_slices: int) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hgenre.audio import read_audio
-from hgenre.data.audio_slices import BLOCK_SLICES, REPEATED, AudioSlices, read_ahead
+from hgenre.data.audio_slices import BLOCK_SLICES, REPEATED, AudioSlices, expected_slices, read_ahead
 from hgenre.errors import TooShortAudioError, UnreadableAudioError
 from hgenre.features import LogMelSpec, SliceSpec, cut_slices, log_mel
 from tests.audio_files import cut, tones, write_sound
@@ -152,3 +152,19 @@ def test_an_interrupt_stops_the_threads() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         interrupted()
     del caught
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3", "flac", "ogg"])
+def test_the_number_of_slices_is_told_before_any_is_decoded(form: str, tmp_path: Path) -> None:
+    path = write_sound(tmp_path / f"a.{form}", tones(7.3, 22_050), 22_050)
+    told: list[int] = []
+    blocks = iter(AudioSlices(path, FEATURES, SLICES, told.append))
+    first = next(blocks)
+    assert len(told) == 1
+    assert abs(told[0] - sum(len(block) for block in (first, *blocks))) <= 1
+
+
+def test_expected_slices_are_those_that_are_cut() -> None:
+    for n_samples in (1, 500, 512, 7_000, 7_935, 7_936, 8_192, 15_871, 15_872, 100_000):
+        cut = len(cut_slices(log_mel(np.zeros(n_samples, np.float32), FEATURES), SLICES))
+        assert expected_slices(n_samples / 8000, FEATURES, SLICES) == max(1, cut)

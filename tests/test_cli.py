@@ -42,7 +42,7 @@ def loaded_after(code: str, names: list[str]) -> list[str]:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "from hgenre.cli import app; app(['--help'], standalone_mode=False)"
+    code = "from hgenre.cli.commands import app; app(['--help'], standalone_mode=False)"
     assert loaded_after(code, HEAVY) == []
 
 
@@ -193,7 +193,7 @@ def test_evaluate_names_the_splits_there_are(
 def test_an_interrupt_leaves_at_once(
     end: BaseException, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import hgenre.cli
+    import hgenre.cli.commands
 
     class Left(Exception):
         pass
@@ -205,7 +205,7 @@ def test_an_interrupt_leaves_at_once(
     def leave(status: int) -> None:
         raise Left(status)
 
-    monkeypatch.setattr(hgenre.cli, "app", interrupted)
+    monkeypatch.setattr(hgenre.cli.commands, "app", interrupted)
     monkeypatch.setattr(os, "_exit", leave)
     with pytest.raises(Left, match=r"^130$"):
         hgenre.cli.main()

@@ -280,3 +280,18 @@ def test_answers_come_before_all_songs_are_read() -> None:
     next(answers)
     assert len(taken) * len(PIECE) <= answering.CHUNK_SIZES[-1] + len(PIECE)
     assert len(list(answers)) == 39
+
+
+@pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
+@pytest.mark.parametrize(("n_slices", "n_songs"), [(1, 1), (4, 1), (5, 1), (100, 1), (9, 2), (9, 40), (64, 3), (70, 2)])
+def test_the_first_chunk_is_foretold(route: Route, n_slices: int, n_songs: int) -> None:
+    bundle = tiny_bundle(RAGGED)
+    sizes: list[int] = []
+
+    def program_of(size: int) -> Program:
+        sizes.append(size)
+        return quick(route)
+
+    songs = [(f"{i}", np.array_split(sounding(n_slices, seed=i), max(1, n_slices // 20))) for i in range(n_songs)]
+    list(answer_all(bundle, route, songs, program_of, quick_weights()))
+    assert sizes[0] == answering.first_chunk_size(bundle, route, n_slices, n_songs)

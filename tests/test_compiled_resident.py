@@ -56,6 +56,10 @@ def executables(directory: Path) -> list[Path]:
     return sorted((directory / "programs").glob("*.xla_cpu"))
 
 
+def loaded(bundle: Bundle, route: Route, directory: Path) -> resident.Resident | None:
+    return resident_program(bundle, route, N_SLICES, directory, lambda: place_weights(bundle))
+
+
 def arguments(bundle: Bundle, seed: int = 1) -> tuple[np.ndarray, ...]:
     rows = (N_SLICES, 1)
     return (
@@ -69,9 +73,9 @@ def arguments(bundle: Bundle, seed: int = 1) -> tuple[np.ndarray, ...]:
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 def test_the_answers_are_those_of_jax_bit_for_bit(saved: Bundle, route: Route, tmp_path: Path) -> None:
-    assert resident_program(saved, route, N_SLICES, tmp_path) is None
+    assert loaded(saved, route, tmp_path) is None
     compiled = cached_program(saved, route, N_SLICES, tmp_path)
-    program = resident_program(saved, route, N_SLICES, tmp_path)
+    program = loaded(saved, route, tmp_path)
     assert program is not None
     placed, weights = place_weights(saved), weights_of(saved)
     for seed in range(3):
@@ -92,7 +96,7 @@ def test_an_executable_read_from_the_compilation_cache_is_not_kept(saved: Bundle
     kept.unlink()
     cached_program(saved, ROUTE, N_SLICES, tmp_path)
     assert executables(tmp_path) == [kept]
-    assert resident_program(saved, ROUTE, N_SLICES, tmp_path) is not None
+    assert loaded(saved, ROUTE, tmp_path) is not None
 
 
 def test_damaged_executable_is_made_again(saved: Bundle, tmp_path: Path) -> None:
@@ -102,18 +106,18 @@ def test_damaged_executable_is_made_again(saved: Bundle, tmp_path: Path) -> None
     middle = len(whole) // 2
     for damaged in (b"", whole[:40], whole[:middle], whole[:middle] + b"?" + whole[middle + 1 :], whole[32:]):
         path.write_bytes(damaged)
-        assert resident_program(saved, ROUTE, N_SLICES, tmp_path) is None
+        assert loaded(saved, ROUTE, tmp_path) is None
         assert lacks_resident(saved, ROUTE, N_SLICES, tmp_path)
     cached_program(saved, ROUTE, N_SLICES, tmp_path)
     assert not lacks_resident(saved, ROUTE, N_SLICES, tmp_path)
-    assert resident_program(saved, ROUTE, N_SLICES, tmp_path) is not None
+    assert loaded(saved, ROUTE, tmp_path) is not None
 
 
 def test_whole_file_that_is_no_executable_is_survived(saved: Bundle, filled: Path, tmp_path: Path) -> None:
     [path] = executables(filled)
     resident.keep(tmp_path / "programs" / path.name, b"something else entirely")
     assert not lacks_resident(saved, ROUTE, N_SLICES, tmp_path)
-    assert resident_program(saved, ROUTE, N_SLICES, tmp_path) is None
+    assert loaded(saved, ROUTE, tmp_path) is None
 
 
 def test_an_entry_is_for_its_own_bundle_route_size_and_machine(
@@ -170,7 +174,7 @@ def test_jax_is_asked_where_there_may_be_an_accelerator(
     saved: Bundle, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def used() -> bool:
-        return resident_program(saved, ROUTE, N_SLICES, filled) is not None
+        return loaded(saved, ROUTE, filled) is not None
 
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     assert used()

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -302,6 +303,27 @@ def test_no_song_gives_no_answer(model: Model) -> None:
 def test_programs_are_kept_in_the_folder_that_is_named(bundle: Bundle, songs: list[Path], tmp_path: Path) -> None:
     Model(bundle, cache_dir=tmp_path).predict(songs[:1])
     assert len(list((tmp_path / "programs").iterdir())) >= 1
+
+
+def test_a_program_that_is_kept_is_loaded_while_the_song_is_decoded(
+    bundle: Bundle, songs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Model(bundle, cache_dir=tmp_path).predict(songs[:1])
+    loaders: list[str] = []
+    load_resident = Model._load_resident
+
+    def load(model: Model, n_slices: int) -> None:
+        loaders.append(threading.current_thread().name)
+        load_resident(model, n_slices)
+        assert list(model._programs) == [n_slices]
+
+    monkeypatch.setattr(Model, "_load_resident", load)
+    monkeypatch.setattr("hgenre.compiled.exported.cached_program", None)
+    model = Model(bundle, cache_dir=tmp_path)
+    assert model.predict(songs[:1]) == wanted
+    assert model.predict(songs[:1]) == wanted
+    assert loaders == ["load-program"]
+    assert len(model._programs) == 1
 
 
 def test_a_model_of_ready_made_arrays_refuses_audio(bundle: Bundle) -> None:

@@ -46,8 +46,8 @@ class CallbackFile:
 class Decoding:
     """One file being decoded: ``chunks`` are mono float32 ``(sample,)`` at ``sample_rate_hz``, in order, read once.
 
-    ``n_stated_samples`` is the decoder's own count from the container, where it is exact. ``faults`` grows while
-    ``chunks`` is read: one sentence for each damaged place.
+    ``n_stated_samples`` is the decoder's own count from the container, where it is exact; ``n_expected_samples`` is one
+    to plan by, which may be wrong. ``faults`` grows while ``chunks`` is read: one sentence for each damaged place.
     """
 
     decoder: Literal["soundfile", "pyav"]
@@ -57,6 +57,7 @@ class Decoding:
     chunks: Iterator[np.ndarray]
     close: Callable[[], None]
     n_stated_samples: int | None = None
+    n_expected_samples: int | None = None
     faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

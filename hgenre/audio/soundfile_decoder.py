@@ -39,6 +39,7 @@ def open_soundfile(file: BinaryIO) -> Decoding:
     except soundfile.LibsndfileError as error:
         raise DecoderRefusal(_plain(error)) from None
     faults: list[str] = []
+    n_samples = None if sound.frames >= UNKNOWN_SAMPLES else sound.frames
     return Decoding(
         decoder="soundfile",
         codec=f"{sound.format}/{sound.subtype}".lower(),
@@ -47,7 +48,8 @@ def open_soundfile(file: BinaryIO) -> Decoding:
         chunks=_chunks(sound, file, faults),
         close=sound.close,
         # In Ogg this is the end page's position, and tells of pages lost in the middle, which libsndfile passes over.
-        n_stated_samples=None if sound.format == "MP3" or sound.frames >= UNKNOWN_SAMPLES else sound.frames,
+        n_stated_samples=None if sound.format == "MP3" else n_samples,
+        n_expected_samples=n_samples,
         faults=faults,
     )
 

@@ -69,6 +69,12 @@ class AudioStream:
             raise RuntimeError(f"{self.path}: facts are complete only after the last block; iterate to the end first")
         return self._facts
 
+    @property
+    def expected_duration_s(self) -> float | None:
+        """What the file's header lets one expect before anything is decoded; None where it says nothing."""
+        n_samples = self._decoding.n_expected_samples
+        return None if n_samples is None else n_samples / self._decoding.sample_rate_hz
+
     def close(self) -> None:
         self._resampled.close()
         self._decoding.close()

@@ -6,39 +6,8 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-import typer
-
-from hgenre.cli.demo_corpus import demo_corpus
-from hgenre.cli.doctor import doctor
-from hgenre.cli.evaluate import evaluate
-from hgenre.cli.import_features import import_features
-from hgenre.cli.index import index
-from hgenre.cli.inspect import inspect
-from hgenre.cli.models import models
-from hgenre.cli.predict import predict
-from hgenre.cli.train import cross_validate, train, train_tree
+from hgenre.cli.plain import plain_prediction
 from hgenre.errors import ConfigError, HgenreError, TreeError
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Hierarchical genre recognition in music: a tree of compiled CNNs that routes, resolves and votes.",
-)
-for command in (
-    predict,
-    index,
-    import_features,
-    train_tree,
-    train,
-    cross_validate,
-    evaluate,
-    inspect,
-    models,
-    doctor,
-    demo_corpus,
-):
-    app.command()(command)
 
 INTERRUPTED = 130
 
@@ -50,6 +19,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        if prediction := plain_prediction(sys.argv[1:]):
+            from hgenre.cli.answers import print_answers
+
+            sys.exit(print_answers(*prediction))
+
+        from hgenre.cli.commands import app
+
         app(prog_name="hgenre")
     except HgenreError as error:
         print(f"hgenre: {error}", file=sys.stderr)

@@ -88,7 +88,7 @@ def answer_all(
     queue: list[_OpenSong[Key]] = []
     pending: list[_Block] = []
     first = 0
-    whole_songs = route.decoder == "hard" and route.unit == "song" and not bundle.tree.is_flat
+    whole_songs = _in_whole_songs(bundle, route)
 
     def run(blocks: list[_Block], size: int) -> None:
         slices, mean_db, std_db, is_voiced = (np.concatenate([b[i] for b in blocks]) for i in (1, 2, 3, 4))
@@ -142,6 +142,16 @@ def answer_all(
         yield from finished()
     flush(everything=True)
     yield from finished()
+
+
+def first_chunk_size(bundle: Bundle, route: Route, n_slices: int, n_songs: int) -> int:
+    """The size of the program that ``answer_all`` runs first if so many songs have so many slices each."""
+    most = max(CHUNK_SIZES[-1], n_slices) if _in_whole_songs(bundle, route) else CHUNK_SIZES[-1]
+    return _chunk_size(min(n_slices * n_songs, most))
+
+
+def _in_whole_songs(bundle: Bundle, route: Route) -> bool:
+    return route.decoder == "hard" and route.unit == "song" and not bundle.tree.is_flat
 
 
 def _with_statistics(bundle: Bundle, blocks: Iterable[np.ndarray], song: int, *, whole: bool) -> Iterator[_Block]:

@@ -32,10 +32,13 @@ Resident = Callable[..., tuple[SongSums, np.ndarray]]
 """As ``compiled.program.Program``, with ``Placed`` in the place of the weights and numpy arrays for an answer."""
 
 
-def resident_program(bundle: Bundle, route: Route, n_slices: int, directory: Path) -> Resident | None:
+def resident_program(
+    bundle: Bundle, route: Route, n_slices: int, directory: Path, weights: Callable[[], Placed]
+) -> Resident | None:
     """The executable kept in ``directory`` for ``n_slices`` slices, loaded and run once; None where there is none.
 
     The first run sets kernels up and takes five times as long as the next ones, so it is done here, on silence.
+    ``weights`` gives what ``place_weights`` makes of the bundle.
     """
     path = _path(bundle, route, n_slices, directory)
     data = read_kept(path) if path else None
@@ -45,7 +48,7 @@ def resident_program(bundle: Bundle, route: Route, n_slices: int, directory: Pat
         program = _load(data, n_slices, len(bundle.labels))
         n_mels, n_frames = bundle.features.n_mels, bundle.slices.n_frames
         program(
-            place_weights(bundle),
+            weights(),
             np.full((n_slices, n_mels, n_frames), -100, np.float32),
             np.zeros((n_slices, n_mels), np.float32),
             np.ones((n_slices, n_mels), np.float32),

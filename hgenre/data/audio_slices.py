@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from hgenre.audio import AudioFacts, open_audio
 from hgenre.errors import TooShortAudioError
-from hgenre.features import LogMelSpec, SliceSpec, cut_stream, log_mel_stream
+from hgenre.features import LogMelSpec, SliceSpec, cut_stream, log_mel_stream, slice_starts
 
 BLOCK_SLICES = 32
 REPEATED = "shorter than one slice: repeated to fill it"
@@ -20,12 +20,20 @@ class AudioSlices:
     """One audio file as blocks of slices (slice, mel, frame) in dB; ``facts`` and ``warnings`` are there at the end.
 
     Iterating raises AudioError where the file cannot be used, TooShortAudioError where it holds less than half a slice.
+    ``on_open`` is called with the number of slices that the file's header promises, if it does, before any is decoded.
     """
 
-    def __init__(self, path: str | Path, features: LogMelSpec, slices: SliceSpec) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        features: LogMelSpec,
+        slices: SliceSpec,
+        on_open: Callable[[int], object] = lambda n_slices: None,
+    ) -> None:
         self.path = str(path)
         self._features = features
         self._slices = slices
+        self._on_open = on_open
         self.facts: AudioFacts | None = None
         self.warnings: tuple[str, ...] = ()
 
@@ -39,6 +47,8 @@ class AudioSlices:
                 yield block
 
         with open_audio(self.path, self._features.sample_rate_hz) as audio:
+            if audio.expected_duration_s is not None:
+                self._on_open(expected_slices(audio.expected_duration_s, self._features, self._slices))
             frames = counted(log_mel_stream(audio, self._features))
             for block in cut_stream(frames, self._slices, BLOCK_SLICES):
                 n_slices += len(block)
@@ -49,6 +59,12 @@ class AudioSlices:
             raise too_short(self.path, self.facts.duration_s, self._features, self._slices)
         if n_frames < self._slices.n_frames:
             self.warnings = (*self.warnings, REPEATED)
+
+
+def expected_slices(duration_s: float, features: LogMelSpec, slices: SliceSpec) -> int:
+    """The number of slices of so much sound, give or take one; 1 where it is shorter than a slice."""
+    n_frames = round(duration_s * features.sample_rate_hz - features.n_fft) // features.hop_length + 1
+    return max(1, len(slice_starts(n_frames, slices)))
 
 
 def too_short(path: str, duration_s: float, features: LogMelSpec, slices: SliceSpec) -> TooShortAudioError:

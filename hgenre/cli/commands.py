@@ -1,0 +1,34 @@
+"""All commands of the command line, as typer reads them."""
+
+import typer
+
+from hgenre.cli.demo_corpus import demo_corpus
+from hgenre.cli.doctor import doctor
+from hgenre.cli.evaluate import evaluate
+from hgenre.cli.import_features import import_features
+from hgenre.cli.index import index
+from hgenre.cli.inspect import inspect
+from hgenre.cli.models import models
+from hgenre.cli.predict import predict
+from hgenre.cli.train import cross_validate, train, train_tree
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Hierarchical genre recognition in music: a tree of compiled CNNs that routes, resolves and votes.",
+)
+for command in (
+    predict,
+    index,
+    import_features,
+    train_tree,
+    train,
+    cross_validate,
+    evaluate,
+    inspect,
+    models,
+    doctor,
+    demo_corpus,
+):
+    app.command()(command)
