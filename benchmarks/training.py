@@ -44,9 +44,9 @@ def row(n_mels: int, n_frames: int, batch_sizes: Sequence[int] = (16, 32, 64, 12
 
 def by_hgenre(n_mels: int, n_frames: int, batch_sizes: Sequence[int]) -> Round:
     """The step of ``train_net`` with its augmentation and AdamW, the batch spread over the cores."""
-    from hgenre.training.devices import spread_over_cpus
+    from hgenre.training.devices import use_all_cpus
 
-    spread_over_cpus()
+    use_all_cpus()
     import jax
 
     from hgenre.features import LogMelSpec

@@ -39,9 +39,9 @@ def cross_validate(
 ) -> None:
     """Score a configuration out of fold: every song is answered by models that have not seen it (nor its artist)."""
     from hgenre.cli.progress import training_progress
-    from hgenre.training.devices import spread_over_cpus
+    from hgenre.training.devices import use_all_cpus
 
-    spread_over_cpus()
+    use_all_cpus()
     from hgenre.report.markdown import render
     from hgenre.results import write_text
     from hgenre.studies.cross_validate import cross_validate as run
@@ -67,9 +67,9 @@ def cross_validate(
 
 def _train(config_path: Path | None, data: Path | None, out: Path | None, as_json: bool, *, with_tree: bool) -> None:
     from hgenre.cli.progress import training_progress
-    from hgenre.training.devices import spread_over_cpus
+    from hgenre.training.devices import use_all_cpus
 
-    spread_over_cpus()
+    use_all_cpus()
     from hgenre.report.markdown import render
     from hgenre.results import write_text
     from hgenre.train import train_tree as run
