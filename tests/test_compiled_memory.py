@@ -17,7 +17,7 @@ from hgenre.compiled.memory import keep_freed_memory
 
 def faults_of_a_block():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    b"x" * (31 << 20)
+    b"x" * (128 << 20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 given_back = [faults_of_a_block() for _ in range(3)][-1]
@@ -32,7 +32,7 @@ def test_a_block_takes_the_memory_of_the_one_before() -> None:
         pytest.skip("the C library is not glibc")
     done = subprocess.run([sys.executable, "-c", ALLOCATE], capture_output=True, text=True, check=True)
     given_back, kept = json.loads(done.stdout)
-    assert given_back > 1000  # 31 MiB are 7936 pages of 4 KiB
+    assert given_back > 50  # 128 MiB are 32768 pages of 4 KiB; huge ones are fewer
     assert kept < given_back / 10
 
 
