@@ -267,19 +267,30 @@ def test_errors_that_were_not_expected_end_the_run() -> None:
         answered(tiny_bundle(RAGGED), Route(), [("x", broken())])
 
 
-def test_answers_come_before_all_songs_are_read() -> None:
+def test_a_program_that_fails_ends_the_run() -> None:
+    def fails(*_: Any) -> Any:
+        raise MemoryError("no room")
+
+    songs = [("x", [PIECE])] * 40
+    with pytest.raises(MemoryError, match="no room"):
+        list(answer_all(tiny_bundle(RAGGED), Route(), songs, always(fails), quick_weights()))
+
+
+@pytest.mark.parametrize("n_cores", [1, 2, 3])
+def test_answers_come_before_all_songs_are_read(n_cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "_n_cores", lambda: n_cores)
     taken = []
 
     def songs() -> Iterator[tuple[str, list[np.ndarray]]]:
-        for i in range(40):
+        for i in range(80):
             taken.append(i)
             yield f"{i}", [PIECE]
 
     program = quick(Route())
     answers = answer_all(tiny_bundle(RAGGED), Route(), songs(), always(program), quick_weights())
     next(answers)
-    assert len(taken) * len(PIECE) <= answering.CHUNK_SIZES[-1] + len(PIECE)
-    assert len(list(answers)) == 39
+    assert len(taken) * len(PIECE) <= (n_cores + 1) * answering.CHUNK_SIZES[-1] + len(PIECE)
+    assert len(list(answers)) == 79
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)

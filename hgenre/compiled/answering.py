@@ -1,10 +1,15 @@
 """Songs in, song answers out: slices of many songs packed into chunks of a few fixed sizes.
 
-A chunk may hold several songs or a part of one; sums are additive, so packing changes no answer.
+A chunk may hold several songs or a part of one; sums are additive, so packing changes no answer. XLA runs a convolution
+on one core of a CPU, so as many chunks run at a time as there are cores.
 """
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,9 +24,14 @@ if TYPE_CHECKING:
     from hgenre.compiled.resident import Resident
 
 CHUNK_SIZES = (4, 16, 64)
-"""Numbers of slices a program is compiled for; a chunk is padded to the next of them."""
+"""Numbers of slices a program is compiled for; the last chunk of all is padded."""
+
+MOST_CHUNKS = 3
+"""Chunks of a smaller size that are run in place of one of the next size: they spread over cores and need less padding,
+but each call costs time of its own."""
 
 Key = TypeVar("Key")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,15 @@ class _Block(NamedTuple):
     voiced: np.ndarray
 
 
+class _Part(NamedTuple):
+    """What a chunk says of one of its songs."""
+
+    song: int
+    sums: SongSums
+    logp: np.ndarray
+    voiced: np.ndarray
+
+
 @dataclass
 class _OpenSong(Generic[Key]):
     key: Key
@@ -83,44 +102,45 @@ def answer_all(
         weights: the programs' first argument.
         catch: errors that end one song and not the run; they stand in the result's place.
 
-    Memory is bounded by a chunk and a block; under song routing or per-song normalisation by a song's slices.
+    Memory is bounded by a chunk a core and a block; under song routing or per-song normalisation by a song's slices.
     """
     queue: list[_OpenSong[Key]] = []
     pending: list[_Block] = []
+    running: deque[Callable[[], list[_Part]]] = deque()
     first = 0
     whole_songs = _in_whole_songs(bundle, route)
+    most_running = _n_cores()
 
-    def run(blocks: list[_Block], size: int) -> None:
-        slices, mean_db, std_db, is_voiced = (np.concatenate([b[i] for b in blocks]) for i in (1, 2, 3, 4))
-        song = np.concatenate([np.full(len(b.slices), b.song) for b in blocks])
-        known, song_idx = np.unique(song, return_inverse=True)
-        n_padding = size - len(slices)
-        song_sums, row_logp = program_of(size)(
-            weights,
-            _pad(slices.astype(np.float32, copy=False), n_padding),
-            _pad(mean_db, n_padding, 0.0),
-            _pad(std_db, n_padding, 1.0),
-            _pad(song_idx.astype(np.int32), n_padding),
-            _pad(is_voiced, n_padding),
-        )
-        logp = np.asarray(row_logp)
-        sums = [np.asarray(a, np.float64) for a in song_sums]
-        for row, ordinal in enumerate(known):
-            opened, mine = queue[ordinal - first], np.flatnonzero(song_idx == row)
-            part = SongSums(*(a[row] for a in sums))
-            opened.sums = part if opened.sums is None else opened.sums + part
-            opened.logp.append(logp[mine])
-            opened.voiced.append(is_voiced[mine])
-            opened.n_waiting -= len(mine)
+    def start(blocks: list[_Block], size: int) -> None:
+        if len(running) >= most_running:
+            gather()
+        running.append(_in_thread(partial(_run, program_of(size), weights, blocks, size)))
+
+    def gather() -> None:
+        for part in running.popleft()():
+            opened = queue[part.song - first]
+            opened.sums = part.sums if opened.sums is None else opened.sums + part.sums
+            opened.logp.append(part.logp)
+            opened.voiced.append(part.voiced)
+            opened.n_waiting -= len(part.logp)
 
     def flush(everything: bool) -> None:
-        while pending and (everything or sum(len(b.slices) for b in pending) >= CHUNK_SIZES[-1]):
-            taken = (_take_songs if whole_songs else _take)(pending, CHUNK_SIZES[-1])
-            run(taken, _chunk_size(sum(len(b.slices) for b in taken)))
+        while n_rows := sum(len(b.slices) for b in pending):
+            if n_rows >= CHUNK_SIZES[-1] or (everything and whole_songs):
+                taken = (_take_songs if whole_songs else _take)(pending, CHUNK_SIZES[-1])
+                start(taken, _holding_size(sum(len(b.slices) for b in taken)))
+            elif everything:
+                size = _spreading_size(n_rows)
+                while pending:
+                    start(_take(pending, size), size)
+            else:
+                return
+        while everything and running:
+            gather()
 
     def finished() -> Iterator[tuple[Key, SongResult | Exception]]:
         nonlocal first
-        while queue and queue[0].complete and (queue[0].error or queue[0].n_waiting == 0):
+        while queue and queue[0].complete and queue[0].n_waiting == 0:
             opened = queue.pop(0)
             first += 1
             yield opened.key, opened.error or _result(opened, route, len(bundle.labels))
@@ -136,6 +156,7 @@ def answer_all(
                     flush(everything=False)
         except catch as error:
             opened.error = error
+            opened.n_waiting -= sum(len(b.slices) for b in pending if b.song == ordinal)
             pending[:] = [b for b in pending if b.song != ordinal]
         opened.complete = True
         flush(everything=False)
@@ -146,8 +167,9 @@ def answer_all(
 
 def first_chunk_size(bundle: Bundle, route: Route, n_slices: int, n_songs: int) -> int:
     """The size of the program that ``answer_all`` runs first if so many songs have so many slices each."""
-    most = max(CHUNK_SIZES[-1], n_slices) if _in_whole_songs(bundle, route) else CHUNK_SIZES[-1]
-    return _chunk_size(min(n_slices * n_songs, most))
+    if _in_whole_songs(bundle, route):
+        return _holding_size(min(n_slices * n_songs, max(CHUNK_SIZES[-1], n_slices)))
+    return _spreading_size(n_slices * n_songs)
 
 
 def _in_whole_songs(bundle: Bundle, route: Route) -> bool:
@@ -187,12 +209,69 @@ def _take_songs(pending: list[_Block], n_rows: int) -> list[_Block]:
     return taken
 
 
-def _chunk_size(n_rows: int) -> int:
+def _holding_size(n_rows: int) -> int:
     """The smallest compiled size that holds the rows; powers of two above the largest."""
     for size in CHUNK_SIZES:
         if n_rows <= size:
             return size
     return 1 << (n_rows - 1).bit_length()
+
+
+def _spreading_size(n_rows: int) -> int:
+    """The smallest compiled size of which a few hold the rows, or else the largest."""
+    return next((size for size in CHUNK_SIZES if n_rows <= MOST_CHUNKS * size), CHUNK_SIZES[-1])
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_thread(work: Callable[[], T]) -> Callable[[], T]:
+    """Starts the work and returns a function that waits for its result, or raises its error.
+
+    ``concurrent.futures`` would do, but importing it takes longer than answering a song's chunk.
+    """
+    outcome: list[tuple[T, None] | tuple[None, BaseException]] = []
+
+    def run() -> None:
+        try:
+            outcome.append((work(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    def result() -> T:
+        thread.join()
+        [(value, error)] = outcome
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]
+
+    thread = Thread(target=run, name="answer-chunk")
+    thread.start()
+    return result
+
+
+def _run(program: "Program | Resident", weights: Any, blocks: list[_Block], size: int) -> list[_Part]:
+    """One chunk through its program, taken apart by song."""
+    slices, mean_db, std_db, is_voiced = (np.concatenate([b[i] for b in blocks]) for i in (1, 2, 3, 4))
+    song = np.concatenate([np.full(len(b.slices), b.song) for b in blocks])
+    known, song_idx = np.unique(song, return_inverse=True)
+    n_padding = size - len(slices)
+    song_sums, row_logp = program(
+        weights,
+        _pad(slices.astype(np.float32, copy=False), n_padding),
+        _pad(mean_db, n_padding, 0.0),
+        _pad(std_db, n_padding, 1.0),
+        _pad(song_idx.astype(np.int32), n_padding),
+        _pad(is_voiced, n_padding),
+    )
+    logp = np.asarray(row_logp)
+    sums = [np.asarray(a, np.float64) for a in song_sums]
+    parts = []
+    for row, ordinal in enumerate(known):
+        mine = np.flatnonzero(song_idx == row)
+        parts.append(_Part(int(ordinal), SongSums(*(a[row] for a in sums)), logp[mine], is_voiced[mine]))
+    return parts
 
 
 def _pad(rows: np.ndarray, n_padding: int, value: float = 0) -> np.ndarray:
