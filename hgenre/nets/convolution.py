@@ -89,35 +89,36 @@ def _conv_pool_of_one_channel(x: Array, kernel: Array) -> tuple[Array, Array, Ar
     width = kernel.shape[-1]
     rows, columns = (n_mels + 1) // 2, (n_frames + 1) // 2
     padded = jnp.pad(x, ((0, 0), (1, 2 * rows - n_mels + 1), (1, 2 * columns - n_frames + 1)))
-    values = [padded[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for i in range(4) for j in range(4)]
-    patches = jnp.stack(values, axis=-1)  # (slice, window row, window column, 4 x 4)
-    mean, mean_of_squares = _moments(patches, kernel, n_mels, n_frames)
-
-    at_places = [jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0))) for i in range(2) for j in range(2)]
-    inside = patches[:, : n_mels // 2, : n_frames // 2]
-    y = inside.reshape(-1, 16) @ jnp.stack(at_places, axis=2).reshape(16, 4 * width)
-    windows = y.reshape(n_slices, n_mels // 2, n_frames // 2, 2, 2, width)
+    squares = padded.reshape(n_slices, rows + 1, 2, columns + 1, 2).swapaxes(2, 3)
+    squares = squares.reshape(n_slices, rows + 1, columns + 1, 4)
+    patches = jnp.concatenate([squares[:, i : i + rows, j : j + columns] for i in range(2) for j in range(2)], axis=-1)
+    places = [jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0))) for i in range(2) for j in range(2)]
+    by_squares = jnp.stack(places, axis=2).reshape(2, 2, 2, 2, 4, width).swapaxes(1, 2)
+    kernels = by_squares.reshape(16, 4, width)  # (value of a patch, place in the window, width)
+    mean, mean_of_squares = _moments(patches, kernels, n_mels, n_frames)
+    inside = patches[:, : n_mels // 2, : n_frames // 2].reshape(-1, 16)
+    windows = (inside @ kernels.reshape(16, 4 * width)).reshape(n_slices, n_mels // 2, n_frames // 2, 2, 2, width)
     return max_of_windows(windows, (3, 4)), mean, _variance(mean, mean_of_squares)
 
 
-def _moments(patches: Array, kernel: Array, n_mels: int, n_frames: int) -> tuple[Array, Array]:
+def _moments(patches: Array, kernels: Array, n_mels: int, n_frames: int) -> tuple[Array, Array]:
     """Mean and mean of squares (width,) of the convolution at all n_mels x n_frames places of the windows."""
 
     @cache
     def gram(n_rows: int, n_columns: int) -> tuple[Array, Array]:
         rows = patches[:, :n_rows, :n_columns].reshape(-1, 16)
-        return (rows.T @ rows).reshape(4, 4, 4, 4), rows.sum(axis=0).reshape(4, 4)
+        return rows.T @ rows, rows.sum(axis=0)
 
-    products, sums = jnp.zeros((3, 3, 3, 3)), jnp.zeros((3, 3))
-    for i in range(2):
-        for j in range(2):
-            # An odd last mel or frame fills the first places of its windows only.
-            all_products, all_sums = gram((n_mels + 1 - i) // 2, (n_frames + 1 - j) // 2)
-            products += all_products[i : i + 3, j : j + 3, i : i + 3, j : j + 3]
-            sums += all_sums[i : i + 3, j : j + 3]
+    mean = mean_of_squares = jnp.zeros(kernels.shape[-1])
+    for place in range(4):
+        # An odd last mel or frame fills the first places of its windows only.
+        row, column = divmod(place, 2)
+        products, sums = gram((n_mels + 1 - row) // 2, (n_frames + 1 - column) // 2)
+        kernel = kernels[:, place]
+        mean += sums @ kernel
+        mean_of_squares += (kernel * (products @ kernel)).sum(axis=0)
     n_places = len(patches) * n_mels * n_frames
-    mean = jnp.einsum("ij,ijc->c", sums, kernel) / n_places
-    return mean, jnp.einsum("ijc,ijkl,klc->c", kernel, products, kernel) / n_places
+    return mean / n_places, mean_of_squares / n_places
 
 
 def _variance(mean: Array, mean_of_squares: Array) -> Array:
