@@ -109,7 +109,7 @@ def answer_all(
     running: deque[Callable[[], list[_Part]]] = deque()
     first = 0
     whole_songs = _in_whole_songs(bundle, route)
-    most_running = _n_cores()
+    most_running = _n_cores() + 1  # one is made ready while the others run
 
     def start(blocks: list[_Block], size: int) -> None:
         if len(running) >= most_running:

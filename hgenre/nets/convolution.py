@@ -15,6 +15,9 @@ from hgenre.nets.pool import max_of_windows, max_pool_2x2
 
 Array = Any
 
+AXES = ("NHWC", "HWIO", "NHWC")
+"""(slice, mel, frame, channel) * (height, width, channel, output channel), in XLA's letters."""
+
 CHUNK_SLICES = 16
 """Slices whose part of a kernel's gradient a CPU computes at once: 8 a core of two stay in its cache (measured: 1.4 to
 2 times the speed of 64 at once)."""
@@ -60,7 +63,22 @@ def conv_by_product(x: Array, kernel: Array, strides: Sequence[int], padding: An
     return y.reshape(len(x), rows, columns, n_outputs)
 
 
-def conv_pool(x: Array, kernel: Array) -> tuple[Array, Array, Array]:
+def conv_pool(x: Array, kernel: Array) -> Array:
+    """Convolution without bias, max-pooled by 2 x 2; what the pool would drop is not computed.
+
+    Args and result as the first of ``conv_pool_moments``.
+    """
+    if x.shape[-1] == 1:
+        patches, kernels = _squares(x[..., 0], kernel[:, :, 0])
+        return _pool_of_product(patches, kernels, x.shape)
+    _, n_mels, n_frames, _ = x.shape
+    y = lax.conv_general_dilated(
+        x, kernel, (1, 1), ((1, 1 - n_mels % 2), (1, 1 - n_frames % 2)), dimension_numbers=AXES
+    )
+    return max_pool_2x2(y)
+
+
+def conv_pool_moments(x: Array, kernel: Array) -> tuple[Array, Array, Array]:
     """Convolution without bias, max-pooled by 2 x 2, and the mean and variance of what was pooled.
 
     Args:
@@ -71,38 +89,50 @@ def conv_pool(x: Array, kernel: Array) -> tuple[Array, Array, Array]:
         (slice, mel // 2, frame // 2, width), and two of (width,) over all slices, mels and frames before pooling.
     """
     if x.shape[-1] == 1:
-        return _conv_pool_of_one_channel(x[..., 0], kernel[:, :, 0])
+        patches, kernels = _squares(x[..., 0], kernel[:, :, 0])
+        mean, mean_of_squares = _moments(patches, kernels, *x.shape[1:3])
+        return _pool_of_product(patches, kernels, x.shape), mean, _variance(mean, mean_of_squares)
     y = conv(x, kernel, (1, 1), "SAME")
     mean = y.mean((0, 1, 2))
     return max_pool_2x2(y), mean, _variance(mean, (y * y).mean((0, 1, 2)))
 
 
-def _conv_pool_of_one_channel(x: Array, kernel: Array) -> tuple[Array, Array, Array]:
-    """``conv_pool`` of x (slice, mel, frame) with kernel (3, 3, width) as one product of matrices.
+def _squares(x: Array, kernel: Array) -> tuple[Array, Array]:
+    """A convolution of one channel, x (slice, mel, frame) by kernel (3, 3, width), as factors of a product of matrices.
 
     A window of the pool needs 4 x 4 values of ``x``; their product with a (16, 4 x width) matrix, which holds the
     kernel at its four places, is the window's four convolutions. XLA's convolution of one channel runs at a twentieth
-    of that product's speed. The statistics follow from the Gram matrix of the 3 x 3 patches, so nothing of full size
-    is read again: with a patch p and a column k of the kernel, E[(p k)^2] = k^T E[p p^T] k.
+    of that product's speed.
+
+    Returns:
+        Patches (slice, window row, window column, 16), 2 x 2 squares of 2 x 2 values, and kernels (16, place in the
+        window, width).
     """
     n_slices, n_mels, n_frames = x.shape
-    width = kernel.shape[-1]
     rows, columns = (n_mels + 1) // 2, (n_frames + 1) // 2
     padded = jnp.pad(x, ((0, 0), (1, 2 * rows - n_mels + 1), (1, 2 * columns - n_frames + 1)))
     squares = padded.reshape(n_slices, rows + 1, 2, columns + 1, 2).swapaxes(2, 3)
     squares = squares.reshape(n_slices, rows + 1, columns + 1, 4)
     patches = jnp.concatenate([squares[:, i : i + rows, j : j + columns] for i in range(2) for j in range(2)], axis=-1)
     places = [jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0))) for i in range(2) for j in range(2)]
-    by_squares = jnp.stack(places, axis=2).reshape(2, 2, 2, 2, 4, width).swapaxes(1, 2)
-    kernels = by_squares.reshape(16, 4, width)  # (value of a patch, place in the window, width)
-    mean, mean_of_squares = _moments(patches, kernels, n_mels, n_frames)
+    by_squares = jnp.stack(places, axis=2).reshape(2, 2, 2, 2, 4, -1).swapaxes(1, 2)
+    return patches, by_squares.reshape(16, 4, -1)
+
+
+def _pool_of_product(patches: Array, kernels: Array, shape: Sequence[int]) -> Array:
+    n_slices, n_mels, n_frames = shape[:3]
+    width = kernels.shape[-1]
     inside = patches[:, : n_mels // 2, : n_frames // 2].reshape(-1, 16)
     windows = (inside @ kernels.reshape(16, 4 * width)).reshape(n_slices, n_mels // 2, n_frames // 2, 2, 2, width)
-    return max_of_windows(windows, (3, 4)), mean, _variance(mean, mean_of_squares)
+    return max_of_windows(windows, (3, 4))
 
 
 def _moments(patches: Array, kernels: Array, n_mels: int, n_frames: int) -> tuple[Array, Array]:
-    """Mean and mean of squares (width,) of the convolution at all n_mels x n_frames places of the windows."""
+    """Mean and mean of squares (width,) of the convolution at all n_mels x n_frames places of the windows.
+
+    They follow from the Gram matrix of the patches, so that nothing of full size is read again: with a patch p and a
+    column k of the kernels, E[(p k)^2] = k^T E[p p^T] k.
+    """
 
     @cache
     def gram(n_rows: int, n_columns: int) -> tuple[Array, Array]:
@@ -127,7 +157,7 @@ def _variance(mean: Array, mean_of_squares: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: Array, kernel: Array, strides: tuple[int, ...], pads: tuple[tuple[int, int], ...]) -> Array:
-    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=AXES)
 
 
 def _conv_forward(x: Array, kernel: Array, strides: Any, pads: Any) -> tuple[Array, tuple[Array, Array]]:
@@ -136,9 +166,7 @@ def _conv_forward(x: Array, kernel: Array, strides: Any, pads: Any) -> tuple[Arr
 
 def _conv_backward(strides: Any, pads: Any, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = kept
-    conv = partial(
-        lax.conv_general_dilated, window_strides=strides, padding=pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    conv = partial(lax.conv_general_dilated, window_strides=strides, padding=pads, dimension_numbers=AXES)
     (of_x,) = jax.vjp(lambda x: conv(x, kernel), x)[1](gradient)
     # Every n-th slice makes a chunk, so that where slices are spread over devices each chunk is spread alike.
     n_chunks = _n_chunks(len(x)) if jax.default_backend() == "cpu" else 1

@@ -9,7 +9,7 @@ from jax import lax
 from jax.nn import initializers
 
 from hgenre.errors import FeatureError
-from hgenre.nets.convolution import conv_pool
+from hgenre.nets.convolution import conv_pool, conv_pool_moments
 
 Array = Any
 
@@ -94,9 +94,9 @@ def conv_norm_pool(x: Array, kernel: Array, bias: Array, norm: Norm, train: bool
     """
     if train:
         sign = jnp.where(norm.scale < 0, -1.0, 1.0)
-        pooled, mean, var = conv_pool(x, kernel * sign)
+        pooled, mean, var = conv_pool_moments(x, kernel * sign)
         norm.move(sign * mean + bias, var)
         return nn.relu((pooled - mean) * (jnp.abs(norm.scale) * lax.rsqrt(var + EPSILON)) + norm.bias)
     factor = norm.scale * lax.rsqrt(norm.var.value + EPSILON)
-    pooled, _, _ = conv_pool(x, kernel * factor)
+    pooled = conv_pool(x, kernel * factor)
     return nn.relu(pooled + (bias - norm.mean.value) * factor + norm.bias)

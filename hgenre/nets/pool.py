@@ -30,15 +30,19 @@ def max_pool_2x2(x: Array) -> Array:
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def max_of_windows(windows: Array, axes: tuple[int, int]) -> Array:
     """Largest value over two axes of size 2 that span a window; of equal values the first one gets the gradient."""
-    return windows.max(axes)
+    first, second, third, fourth = _values(windows, axes)
+    return jnp.maximum(jnp.maximum(first, second), jnp.maximum(third, fourth))
+
+
+def _values(windows: Array, axes: tuple[int, int]) -> list[Array]:
+    rows = (lax.index_in_dim(windows, i, axes[0]) for i in range(2))
+    return [lax.index_in_dim(row, j, axes[1]).squeeze(axes) for row in rows for j in range(2)]
 
 
 def _with_winner(windows: Array, axes: tuple[int, int]) -> tuple[Array, Array]:
+    # A reduction here: XLA keeps its result for the backward pass, where it would compute maxima once more.
     largest = windows.max(axes)
-    first, second, third = (
-        lax.index_in_dim(lax.index_in_dim(windows, j, axes[1], keepdims=False), i, axes[0], keepdims=False) == largest
-        for i, j in ((0, 0), (0, 1), (1, 0))
-    )
+    first, second, third, _ = (value == largest for value in _values(windows, axes))
     winner = jnp.where(first, 0, jnp.where(second, 1, jnp.where(third, 2, 3))).astype(jnp.int16)
     # The remainder changes nothing. XLA's CPU compiler would work out the winner anew for each of the window's four
     # values, at a third of the training step's time; a remainder it holds to be expensive, and so computes it once.
