@@ -193,16 +193,53 @@ class PlainDeepCNN(nn.Module):
         return nn.Dense(N_CHILDREN, name=LAST_LAYER)(x)
 
 
+class PlainBlock(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, x: Any, train: bool) -> Any:
+        norm = partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
+        y = nn.Conv(self.width, (3, 3), strides=(2, 2), use_bias=False, name="conv1")(x)
+        y = nn.relu(norm(name="norm1")(y))
+        y = norm(name="norm2")(nn.Conv(self.width, (3, 3), use_bias=False, name="conv2")(y))
+        shortcut = nn.Conv(self.width, (1, 1), strides=(2, 2), use_bias=False, name="shortcut")(x)
+        return nn.relu(y + norm(name="shortcut_norm")(shortcut))
+
+
+class PlainShortChunk(nn.Module):
+    """``short_chunk`` in flax's own layers, the oracle of its value, statistics and gradient."""
+
+    spec: NetSpec
+
+    @nn.compact
+    def __call__(self, x: Any, train: bool) -> Any:
+        x = nn.Conv(self.spec.widths[0], (5, 5), strides=(2, 2), use_bias=False, name="stem")(x[..., None])
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, name="stem_norm")(x))
+        for i, width in enumerate(self.spec.widths[1:], start=1):
+            x = PlainBlock(width, name=f"block{i}")(x, train)
+        return nn.Dense(N_CHILDREN, name=LAST_LAYER)(jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], axis=-1))
+
+
+PLAIN = {
+    "short_chunk": (NetSpec(widths=(4, 6, 5), dropout=0.0), PlainShortChunk),
+    "deep_cnn": (NetSpec("deep_cnn", widths=(4, 6, 5), dense_widths=(16, 8), dropout=0.0), PlainDeepCNN),
+}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
 @pytest.mark.parametrize(("n_slices", "n_mels", "n_frames"), [(32, 12, 8), (48, 13, 8), (5, 8, 11), (17, 15, 13)])
-def test_deep_cnn_equals_flax_layer_by_layer_forward_and_back(n_slices: int, n_mels: int, n_frames: int) -> None:
-    spec = NetSpec("deep_cnn", widths=(4, 6, 5), dense_widths=(16, 8), dropout=0.0)
-    net, plain = build_net(spec, N_CHILDREN), PlainDeepCNN(spec)
-    variables = jax.tree.map(jnp.asarray, net.init(jax.random.key(0), n_mels, n_frames))
+def test_nets_equal_flax_layer_by_layer_forward_and_back(kind: str, n_slices: int, n_mels: int, n_frames: int) -> None:
+    spec, plain_net = PLAIN[kind]
+    net, plain = build_net(spec, N_CHILDREN), plain_net(spec)
     random = np.random.default_rng(n_slices)
-    for i in (1, 2, 3):  # scales of both signs, and biases that are not zero
-        for layer, name in ((f"norm{i}", "scale"), (f"norm{i}", "bias"), (f"conv{i}", "bias")):
-            values = variables["params"][layer][name]
-            variables["params"][layer][name] = jnp.asarray(random.normal(size=values.shape), jnp.float32)
+
+    def drawn(values: Any) -> Any:
+        """Scales of both signs, and biases that are not zero; kernels as they start."""
+        return jnp.asarray(random.normal(size=values.shape), jnp.float32) if values.ndim == 1 else jnp.asarray(values)
+
+    started = net.init(jax.random.key(0), n_mels, n_frames)
+    params = jax.tree.map(drawn, started["params"])
+    variables = {"params": params, "batch_stats": jax.tree.map(jnp.asarray, started["batch_stats"])}
     # A silent part, as masks leave it, makes ties.
     x = random.normal(1, 2, size=(n_slices, n_mels, n_frames)).astype(np.float32)
     x[: n_slices // 2, :, n_frames // 2 :] = 0
@@ -216,16 +253,14 @@ def test_deep_cnn_equals_flax_layer_by_layer_forward_and_back(n_slices: int, n_m
         logits, updates = plain.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
         return (logits * weights).sum(), (logits, updates["batch_stats"])
 
-    (_, (logits, statistics)), gradient = jax.jit(jax.value_and_grad(ours, has_aux=True))(variables["params"])
-    (_, (plain_logits, plain_statistics)), plain_gradient = jax.jit(jax.value_and_grad(theirs, has_aux=True))(
-        variables["params"]
-    )
+    (_, (logits, statistics)), gradient = jax.jit(jax.value_and_grad(ours, has_aux=True))(params)
+    (_, (plain_logits, plain_statistics)), plain_gradient = jax.jit(jax.value_and_grad(theirs, has_aux=True))(params)
     close = partial(np.testing.assert_allclose, rtol=1e-4)
     close(logits, plain_logits, atol=1e-4)
     jax.tree.map(partial(close, atol=1e-5), statistics, plain_statistics)
     scale = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(plain_gradient))
     jax.tree.map(partial(close, atol=1e-5 * scale), gradient, plain_gradient)
-    moved = {"params": variables["params"], "batch_stats": statistics}
+    moved = {"params": params, "batch_stats": statistics}
     close(net.apply(moved, x), plain.apply(moved, x, train=False), atol=1e-4)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from hgenre.nets.convolution import conv, conv_by_product
+from hgenre.nets.convolution import conv
 from hgenre.nets.pool import global_max_pool
 
 Array = Any
@@ -29,9 +29,7 @@ class ResidualBlock(nn.Module):
         y = nn.relu(norm(name="norm1")(y))
         y = nn.Conv(self.width, (3, 3), use_bias=False, conv_general_dilated=conv, name="conv2")(y)
         y = norm(name="norm2")(y)
-        shortcut = nn.Conv(
-            self.width, (1, 1), strides=(2, 2), use_bias=False, conv_general_dilated=conv_by_product, name="shortcut"
-        )(x)
+        shortcut = nn.Conv(self.width, (1, 1), use_bias=False, name="shortcut")(x[:, ::2, ::2])
         return nn.relu(y + norm(name="shortcut_norm")(shortcut))
 
 
@@ -45,9 +43,7 @@ class ShortChunk(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         x = x[..., None]
-        x = nn.Conv(
-            self.widths[0], (5, 5), strides=(2, 2), use_bias=False, conv_general_dilated=conv_by_product, name="stem"
-        )(x)
+        x = nn.Conv(self.widths[0], (5, 5), strides=(2, 2), use_bias=False, conv_general_dilated=conv, name="stem")(x)
         x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, name="stem_norm")(x))
         for i, width in enumerate(self.widths[1:], start=1):
             x = ResidualBlock(width, name=f"block{i}")(x, train)
