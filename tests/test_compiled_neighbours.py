@@ -282,7 +282,7 @@ def test_answers_come_before_all_songs_are_read(n_cores: int, monkeypatch: pytes
     taken = []
 
     def songs() -> Iterator[tuple[str, list[np.ndarray]]]:
-        for i in range(80):
+        for i in range(160):
             taken.append(i)
             yield f"{i}", [PIECE]
 
@@ -290,11 +290,13 @@ def test_answers_come_before_all_songs_are_read(n_cores: int, monkeypatch: pytes
     answers = answer_all(tiny_bundle(RAGGED), Route(), songs(), always(program), quick_weights())
     next(answers)
     assert len(taken) * len(PIECE) <= (n_cores + 2) * answering.CHUNK_SIZES[-1] + len(PIECE)
-    assert len(list(answers)) == 79
+    assert len(list(answers)) == 159
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
-@pytest.mark.parametrize(("n_slices", "n_songs"), [(1, 1), (4, 1), (5, 1), (100, 1), (9, 2), (9, 40), (64, 3), (70, 2)])
+@pytest.mark.parametrize(
+    ("n_slices", "n_songs"), [(1, 1), (4, 1), (5, 1), (100, 1), (9, 2), (9, 40), (64, 3), (70, 2), (49, 1), (130, 1)]
+)
 def test_the_first_chunk_is_foretold(route: Route, n_slices: int, n_songs: int) -> None:
     bundle = tiny_bundle(RAGGED)
     sizes: list[int] = []

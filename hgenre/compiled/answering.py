@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hgenre.compiled.program import Program
     from hgenre.compiled.resident import Resident
 
-CHUNK_SIZES = (4, 16, 64)
+CHUNK_SIZES = (4, 16, 64, 128)
 """Numbers of slices a program is compiled for; the last chunk of all is padded."""
 
 MOST_CHUNKS = 3
@@ -169,7 +169,8 @@ def first_chunk_size(bundle: Bundle, route: Route, n_slices: int, n_songs: int) 
     """The size of the program that ``answer_all`` runs first if so many songs have so many slices each."""
     if _in_whole_songs(bundle, route):
         return _holding_size(min(n_slices * n_songs, max(CHUNK_SIZES[-1], n_slices)))
-    return _spreading_size(n_slices * n_songs)
+    n_rows = n_slices * n_songs
+    return CHUNK_SIZES[-1] if n_rows >= CHUNK_SIZES[-1] else _spreading_size(n_rows)
 
 
 def _in_whole_songs(bundle: Bundle, route: Route) -> bool:
