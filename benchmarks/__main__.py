@@ -31,7 +31,7 @@ GROWTH_ROUNDS = 3
 class Sizes:
     """How much work the rows do."""
 
-    batches: tuple[int, ...] = (16, 32, 64, 128)
+    batches: tuple[int, ...] = (16, 32, 64, 128, 256)
     inference_batches: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
     clips: int = 100
     job_clips: int = 1000

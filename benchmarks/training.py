@@ -22,7 +22,7 @@ SLICES_A_ROUND = 256
 OURS, TORCH, PLAIN = "hgenre", "PyTorch, channels_last, AdamW", "linen, nn.max_pool, Adam"
 
 
-def row(n_mels: int, n_frames: int, batch_sizes: Sequence[int] = (16, 32, 64, 128)) -> Row:
+def row(n_mels: int, n_frames: int, batch_sizes: Sequence[int] = (16, 32, 64, 128, 256)) -> Row:
     def side(prepare: str, needs: str = "") -> Any:
         prepare = f"benchmarks.training:{prepare}"
         return partial(worker, prepare, needs=needs, n_mels=n_mels, n_frames=n_frames, batch_sizes=batch_sizes)
