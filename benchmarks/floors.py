@@ -47,7 +47,7 @@ def floor_s(work: Work, limits: Limits) -> float:
 
 
 def measure_limits(n_rounds: int = 7) -> Limits:
-    """The machine's limits, each by the best of a few rounds; of products of matrices by numpy and XLA the faster one's.
+    """The machine's limits, each by the best of a few rounds; products of matrices by numpy or XLA, the faster.
 
     numpy's library may know less of a processor than XLA's, by a factor of two on some.
     """

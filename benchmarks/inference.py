@@ -75,7 +75,7 @@ def by_torch(kind: NetKind, n_slices: int, batch_sizes: Sequence[int]) -> Round:
 
 
 def by_jit(kind: NetKind, n_slices: int, batch_sizes: Sequence[int]) -> Round:
-    """``deep_cnn`` in plain linen; ``short_chunk`` is hgenre's module, which is as plain."""
+    """``deep_cnn`` in plain linen; ``short_chunk`` is hgenre's own module."""
     import jax
 
     from benchmarks.linen_net import PlainCNN

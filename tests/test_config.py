@@ -116,6 +116,8 @@ def test_configuration_survives_json() -> None:
         ({"optimiser": {"batch_size": 1}}, "optimiser.batch_size", "at least 2"),
         ({"optimiser": {"slices_per_song": 0}}, "optimiser.slices_per_song", "at least 1"),
         ({"optimiser": {"min_steps": 0}}, "optimiser.min_steps", "at least 1"),
+        ({"optimiser": {"steps_per_dispatch": 0}}, "optimiser.steps_per_dispatch", "at least 1"),
+        ({"optimiser": {"precision": "half"}}, "optimiser.precision", "'float32' or 'bfloat16'"),
         ({"optimiser": {"learning_rate": 0.0}}, "optimiser.learning_rate", "above 0"),
         ({"optimiser": {"weight_decay": -0.1}}, "optimiser.weight_decay", "0 or more"),
         ({"optimiser": {"label_smoothing": 1.0}}, "optimiser.label_smoothing", "in [0, 1)"),

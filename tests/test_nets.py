@@ -264,6 +264,21 @@ def test_nets_equal_flax_layer_by_layer_forward_and_back(kind: str, n_slices: in
     close(net.apply(moved, x), plain.apply(moved, x, train=False), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", PLAIN)
+def test_half_precision_is_between_the_layers_only(kind: str) -> None:
+    spec, _ = PLAIN[kind]
+    whole, half = build_net(spec, N_CHILDREN), build_net(spec, N_CHILDREN, "bfloat16")
+    variables = half.init(jax.random.key(0), N_MELS, N_FRAMES)
+    x = slices(32)
+    logits, statistics = jax.jit(half.train_apply)(variables, x, jax.random.key(1))
+    wanted, wanted_statistics = jax.jit(whole.train_apply)(variables, x, jax.random.key(1))
+    assert {a.dtype for a in (logits, *jax.tree.leaves((variables, statistics)))} == {jnp.dtype(jnp.float32)}
+    np.testing.assert_allclose(logits, wanted, atol=0.1 * float(jnp.abs(wanted).max()))
+    assert not np.array_equal(logits, wanted)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=0.05, atol=0.02), statistics, wanted_statistics)
+    np.testing.assert_array_equal(half.apply(variables, x), whole.apply(variables, x))
+
+
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_spec_survives_json(spec: NetSpec) -> None:
     assert net_from_json(net_to_json(spec)) == spec

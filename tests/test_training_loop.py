@@ -49,9 +49,11 @@ VALIDATION = planted_songs([3, 3, 3, 1], seed=2)
 STANDARD = standard_of(fit_normalisation((TRAIN.cut(i) for i in range(len(TRAIN))), FEATURES))
 
 
-def trained(seed: int = 0, validation: LearningSongs = VALIDATION, **options: Any) -> TrainedNet:
-    net = build_net(SMALL, N_CHILDREN)
-    return train_net(net, TASK, TRAIN, validation, STANDARD, OPTIMISER, OFF, seed=seed, **options)
+def trained(
+    seed: int = 0, validation: LearningSongs = VALIDATION, optimiser: OptimiserConfig = OPTIMISER, **options: Any
+) -> TrainedNet:
+    net = build_net(SMALL, N_CHILDREN, optimiser.precision)
+    return train_net(net, TASK, TRAIN, validation, STANDARD, optimiser, OFF, seed=seed, **options)
 
 
 def digest(variables: Any) -> dict[str, bytes]:
@@ -101,6 +103,29 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert digest(first.variables) == digest(again.variables)
     assert [epoch.loss for epoch in first.history] == [epoch.loss for epoch in again.history]
     assert digest(first.variables) != digest(other.variables)
+
+
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        replace(OPTIMISER, epochs=1, resident=True),
+        replace(OPTIMISER, epochs=1, steps_per_dispatch=4),
+        replace(OPTIMISER, epochs=1, steps_per_dispatch=100, resident=True),
+    ],
+)
+def test_steps_in_one_call_and_frames_on_the_device_change_no_weight(optimiser: OptimiserConfig) -> None:
+    one_by_one = trained(optimiser=replace(OPTIMISER, epochs=1))
+    found = trained(optimiser=optimiser)
+    for name, array in flatten(one_by_one.variables).items():
+        np.testing.assert_allclose(flatten(found.variables)[name], array, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert found.history[0].loss == pytest.approx(one_by_one.history[0].loss, rel=1e-4)
+
+
+def test_half_precision_learns_the_planted_genres_in_whole_weights() -> None:
+    found = trained(optimiser=replace(OPTIMISER, precision="bfloat16"))
+    assert {array.dtype for array in flatten(found.variables).values()} == {np.dtype(np.float32)}
+    assert found.history[found.best_epoch - 1].accuracy > 0.9
+    assert digest(found.variables) != digest(trained().variables)
 
 
 def test_training_stops_after_its_patience_and_keeps_the_best_epoch() -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from hgenre.errors import FeatureError
 from hgenre.features import Normalisation, cut_slices, fit_normalisation, song_statistics
-from hgenre.training.songs import Batch, LearningSongs, random_batches, song_weights, spread_slices, standard_of
+from hgenre.training.songs import (
+    Batch,
+    LearningSongs,
+    ResidentFrames,
+    random_batches,
+    side_by_side,
+    song_weights,
+    spread_slices,
+    standard_of,
+)
 from tests.planted_songs import counted, planted_songs, songs_of
 from tests.small_bundles import FEATURES, SLICES
 
@@ -49,6 +58,23 @@ def test_short_songs_are_repeated_and_very_short_ones_refused() -> None:
     assert len(songs.cut(1)) == 0
     with pytest.raises(FeatureError, match="song tiny has 9 frames, needed half of 20; leave it out or use shorter"):
         songs.random_slice(1, np.random.default_rng(0))
+
+
+def test_frames_side_by_side_name_the_slices_that_would_be_drawn() -> None:
+    songs = songs_of({"a": numbered(31), "b": numbered(20, 1), "short": numbered(13, 2)}, [0, 1, 1])
+    resident = side_by_side(songs)
+    assert resident.frames.shape == (N_MELS, 31 + 20 + N_FRAMES)
+
+    def draw(resident: ResidentFrames | None) -> list[Batch]:
+        random = np.random.default_rng(3)
+        options = {"n_batches": 5, "batch_size": 8, "balance": 1.0, "random": random, "resident": resident}
+        return list(random_batches(songs, PLAIN, np.array([0, 1]), **options))  # type: ignore[arg-type]
+
+    for cut, named in zip(draw(None), draw(resident), strict=True):
+        assert named.slices.dtype == np.int32
+        found = np.stack([resident.frames[:, first : first + N_FRAMES] for first in named.slices])
+        np.testing.assert_array_equal(found, cut.slices)
+        np.testing.assert_array_equal(named.child_idx, cut.child_idx)
 
 
 def test_songs_are_chosen_by_flag_and_by_name() -> None:

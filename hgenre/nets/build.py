@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from hgenre.nets.deep_cnn import DeepCNN
 from hgenre.nets.short_chunk import ShortChunk
-from hgenre.nets.spec import NetSpec
+from hgenre.nets.spec import NetSpec, Precision
 
 Array = Any
 Variables = dict[str, Any]
@@ -41,9 +41,13 @@ class Net:
 
 
 @cache
-def build_net(spec: NetSpec, n_children: int) -> Net:
-    """The net of a spec with one output a child; one object for the same arguments, so programs compile once."""
-    module = _module(spec, n_children)
+def build_net(spec: NetSpec, n_children: int, precision: Precision = "float32") -> Net:
+    """The net of a spec with one output a child; one object for the same arguments, so programs compile once.
+
+    ``precision`` is that of ``train_apply`` between the layers; variables and logits are float32.
+    """
+    module = _module(spec, n_children, "float32")
+    in_training = _module(spec, n_children, precision)
 
     def drawn(key: Array, n_mels: int, n_frames: int) -> Variables:
         return dict(module.init(key, jnp.zeros((1, n_mels, n_frames)), train=False))
@@ -57,7 +61,7 @@ def build_net(spec: NetSpec, n_children: int) -> Net:
             return module.apply(variables, x, train=False)
 
     def train_apply(variables: Variables, x: Array, key: Array) -> tuple[Array, Any]:
-        logits, updates = module.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
+        logits, updates = in_training.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
         return logits, updates["batch_stats"]
 
     # Weights are drawn once, so the time to compile is all that counts: a fifth where XLA does not optimise the code.
@@ -66,9 +70,9 @@ def build_net(spec: NetSpec, n_children: int) -> Net:
     return Net(init, shapes, apply, train_apply)
 
 
-def _module(spec: NetSpec, n_children: int) -> nn.Module:
+def _module(spec: NetSpec, n_children: int, precision: Precision) -> nn.Module:
     match spec.kind:
         case "short_chunk":
-            return ShortChunk(n_children, spec.widths, spec.dropout)
+            return ShortChunk(n_children, spec.widths, spec.dropout, precision)
         case "deep_cnn":
-            return DeepCNN(n_children, spec.widths, spec.dense_widths, spec.dropout)
+            return DeepCNN(n_children, spec.widths, spec.dense_widths, spec.dropout, precision)

@@ -74,15 +74,17 @@ def conv_pool_moments(x: Array, kernel: Array) -> tuple[Array, Array, Array]:
         kernel: (3, 3, channel, width).
 
     Returns:
-        (slice, mel // 2, frame // 2, width), and two of (width,) over all slices, mels and frames before pooling.
+        (slice, mel // 2, frame // 2, width), and two of (width,), float32, over all slices, mels and frames before
+        pooling.
     """
     if x.shape[-1] == 1:
         patches, kernels = _squares(x[..., 0], kernel[:, :, 0])
         mean, mean_of_squares = _moments(patches, kernels, *x.shape[1:3])
         return _pool_of_product(patches, kernels, x.shape), mean, _variance(mean, mean_of_squares)
     y = conv(x, kernel, (1, 1), "SAME")
-    mean = y.mean((0, 1, 2))
-    return max_pool_2x2(y), mean, _variance(mean, (y * y).mean((0, 1, 2)))
+    exact = y.astype(jnp.float32)
+    mean = exact.mean((0, 1, 2))
+    return max_pool_2x2(y), mean, _variance(mean, (exact * exact).mean((0, 1, 2)))
 
 
 def _squares(x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -118,7 +120,7 @@ def _moments(patches: Array, kernels: Array, n_mels: int, n_frames: int) -> tupl
 
     @cache
     def gram(n_rows: int, n_columns: int) -> tuple[Array, Array]:
-        rows = patches[:, :n_rows, :n_columns].reshape(-1, 16)
+        rows = patches[:, :n_rows, :n_columns].reshape(-1, 16).astype(jnp.float32)
         return rows.T @ rows, rows.sum(axis=0)
 
     mean = mean_of_squares = jnp.zeros(kernels.shape[-1])
@@ -126,7 +128,7 @@ def _moments(patches: Array, kernels: Array, n_mels: int, n_frames: int) -> tupl
         # An odd last mel or frame fills the first places of its windows only.
         row, column = divmod(place, 2)
         products, sums = gram((n_mels + 1 - row) // 2, (n_frames + 1 - column) // 2)
-        kernel = kernels[:, place]
+        kernel = kernels[:, place].astype(jnp.float32)
         mean += sums @ kernel
         mean_of_squares += (kernel * (products @ kernel)).sum(axis=0)
     n_places = len(patches) * n_mels * n_frames

@@ -10,6 +10,7 @@ from jax.nn import initializers
 
 from hgenre.errors import FeatureError
 from hgenre.nets.convolution import conv_pool, conv_pool_moments
+from hgenre.nets.spec import Precision
 
 Array = Any
 
@@ -33,6 +34,7 @@ class DeepCNN(nn.Module):
     widths: Sequence[int]
     dense_widths: Sequence[int]
     dropout: float
+    precision: Precision
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
@@ -43,16 +45,16 @@ class DeepCNN(nn.Module):
                 f"deep_cnn halves a slice {len(self.widths)} times, found slices of {n_mels} mels x {n_frames} frames, "
                 f"needed at least {needed} of both; give the net fewer widths or use longer slices"
             )
-        x = x[..., None]
+        x = x[..., None].astype(self.precision)
         for i, width in enumerate(self.widths, start=1):
             kernel, bias = Convolution(width, name=f"conv{i}")(x.shape[-1])
             norm = Norm(width, name=f"norm{i}")
             x = conv_norm_pool(x, kernel, bias, norm, train)
         x = x.reshape(x.shape[0], -1)
         for i, width in enumerate(self.dense_widths, start=1):
-            x = nn.relu(nn.Dense(width, kernel_init=XAVIER_NORMAL, name=f"dense{i}")(x))
+            x = nn.relu(nn.Dense(width, kernel_init=XAVIER_NORMAL, dtype=self.precision, name=f"dense{i}")(x))
             x = nn.Dropout(self.dropout, deterministic=not train, name=f"dropout{i}")(x)
-        return nn.Dense(self.n_children, kernel_init=XAVIER_NORMAL, name="logits")(x)
+        return nn.Dense(self.n_children, kernel_init=XAVIER_NORMAL, name="logits")(x.astype(jnp.float32))
 
 
 class Convolution(nn.Module):
@@ -94,9 +96,10 @@ def conv_norm_pool(x: Array, kernel: Array, bias: Array, norm: Norm, train: bool
     """
     if train:
         sign = jnp.where(norm.scale < 0, -1.0, 1.0)
-        pooled, mean, var = conv_pool_moments(x, kernel * sign)
+        pooled, mean, var = conv_pool_moments(x, (kernel * sign).astype(x.dtype))
         norm.move(sign * mean + bias, var)
-        return nn.relu((pooled - mean) * (jnp.abs(norm.scale) * lax.rsqrt(var + EPSILON)) + norm.bias)
+        y = (pooled - mean) * (jnp.abs(norm.scale) * lax.rsqrt(var + EPSILON)) + norm.bias
+        return nn.relu(y).astype(x.dtype)
     factor = norm.scale * lax.rsqrt(norm.var.value + EPSILON)
     pooled = conv_pool(x, kernel * factor)
     return nn.relu(pooled + (bias - norm.mean.value) * factor + norm.bias)

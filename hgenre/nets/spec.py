@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal
 from hgenre.errors import BundleError
 
 NetKind = Literal["short_chunk", "deep_cnn"]
+Precision = Literal["float32", "bfloat16"]
+"""Of what passes between the layers while a net is trained; no part of the net."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def fit(
     def net_for(
         name: str, node: Node, spec: NetSpec, start: Variables | None = None
     ) -> tuple[TrainedNet, float, tuple[np.ndarray, np.ndarray]]:
-        net = build_net(spec, len(node.children))
+        net = build_net(spec, len(node.children), config.optimiser.precision)
         task = node_task(node, labels, name)
         standard = standard_of(normalisation)
         trained = train_net(

@@ -45,20 +45,34 @@ class LearningSongs:
         """All slices (slice, mel, frame) of song ``i``; none where it is too short."""
         return cut_slices(self.frames(self.ids[i]), self.slices)
 
+    def whole(self, i: int) -> np.ndarray:
+        """The frames (mel, frame) of song ``i``, repeated to a slice where they are fewer.
+
+        Raises:
+            FeatureError: they are less than half a slice.
+        """
+        frames = self.frames(self.ids[i])
+        if frames.shape[1] >= self.slices.n_frames:
+            return frames
+        repeated = repeat_to_slice(frames, self.slices)
+        if repeated is None:
+            raise FeatureError(
+                f"song {self.ids[i]} has {frames.shape[1]} frames, needed half of {self.slices.n_frames}; "
+                "leave it out or use shorter slices"
+            )
+        return repeated
+
     def random_slice(self, i: int, random: np.random.Generator) -> np.ndarray:
         """One slice (mel, frame) of song ``i`` that starts at a random frame."""
-        frames = self.frames(self.ids[i])
-        spare = frames.shape[1] - self.slices.n_frames
-        if spare < 0:
-            repeated = repeat_to_slice(frames, self.slices)
-            if repeated is None:
-                raise FeatureError(
-                    f"song {self.ids[i]} has {frames.shape[1]} frames, needed half of {self.slices.n_frames}; "
-                    "leave it out or use shorter slices"
-                )
-            return repeated
-        start = int(random.integers(spare + 1))
+        frames = self.whole(i)
+        start = random_start(frames.shape[1], self.slices, random)
         return frames[:, start : start + self.slices.n_frames]
+
+
+def random_start(n_frames: int, slices: SliceSpec, random: np.random.Generator) -> int:
+    """First frame of a random slice of ``n_frames`` frames; nothing is drawn where there is one slice only."""
+    spare = n_frames - slices.n_frames
+    return int(random.integers(spare + 1)) if spare else 0
 
 
 Standard = Callable[[LearningSongs, int], tuple[np.ndarray, np.ndarray]]
@@ -83,10 +97,36 @@ def standard_of(normalisation: Normalisation) -> Standard:
 class Batch:
     """Slices that enter a net together."""
 
-    slices: np.ndarray  # (slice, mel, frame) dB
+    slices: np.ndarray  # (slice, mel, frame) dB; or (slice,) int32, where a device has the frames: their first ones
     mean_db: np.ndarray  # (slice, mel)
     std_db: np.ndarray  # (slice, mel)
     child_idx: np.ndarray  # (slice,)
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentFrames:
+    """Songs side by side in one array, to be copied to a device once.
+
+    Attributes:
+        frames: (mel, frame) float32, all songs one after the other.
+        bounds: (song + 1,) first frame of each song, and the end.
+    """
+
+    frames: np.ndarray
+    bounds: np.ndarray
+    slices: SliceSpec
+
+    def random_start(self, i: int, random: np.random.Generator) -> int:
+        """First frame of the slice that ``LearningSongs.random_slice`` draws."""
+        start, end = self.bounds[i : i + 2]
+        return int(start) + random_start(int(end - start), self.slices, random)
+
+
+def side_by_side(songs: LearningSongs) -> ResidentFrames:
+    """All songs' frames in one array; raises FeatureError where a song is too short."""
+    parts = [songs.whole(i) for i in range(len(songs))]
+    bounds = np.concatenate([[0], np.cumsum([part.shape[1] for part in parts])])
+    return ResidentFrames(np.concatenate(parts, axis=1).astype(np.float32, copy=False), bounds, songs.slices)
 
 
 def song_weights(genre_idx: np.ndarray, balance: float) -> np.ndarray:
@@ -105,14 +145,19 @@ def random_batches(
     batch_size: int,
     balance: float,
     random: np.random.Generator,
+    resident: "ResidentFrames | None" = None,
 ) -> Iterator[Batch]:
-    """``n_batches`` batches of random slices of random songs; ``child_of_genre`` (genre,) gives the targets."""
+    """``n_batches`` batches of random slices of random songs; ``child_of_genre`` (genre,) gives the targets.
+
+    With ``resident`` frames of these songs the same slices are named by their first frames.
+    """
     weights = song_weights(songs.genre_idx, balance)
+    draw = resident.random_start if resident else songs.random_slice
     for _ in range(n_batches):
         chosen = random.choice(len(songs), size=batch_size, p=weights)
         statistics = [standard(songs, i) for i in chosen]
         yield Batch(
-            slices=np.stack([songs.random_slice(i, random) for i in chosen]).astype(np.float32),
+            slices=np.stack([draw(i, random) for i in chosen]).astype(np.int32 if resident else np.float32),
             mean_db=np.stack([mean for mean, _ in statistics]),
             std_db=np.stack([std for _, std in statistics]),
             child_idx=child_of_genre[songs.genre_idx[chosen]],
