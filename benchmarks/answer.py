@@ -23,7 +23,7 @@ WARM, EMPTY, PLAIN = "hgenre predict, warm cache", "hgenre predict, empty cache"
 def row(scratch: Path) -> Row:
     bundle, song = _write(scratch)
     predict = [HGENRE, "predict", str(song), "--model", str(bundle), "--json"]
-    script = [sys.executable, str(Path(__file__).with_name("plain_script.py")), str(song), str(bundle)]
+    script = [sys.executable, "-m", "benchmarks.plain_script", str(song), str(bundle)]
     warm_env, empty_env = {"HGENRE_CACHE": str(scratch / "cache")}, {"HGENRE_CACHE": str(scratch / "empty")}
     _check(_probabilities(script, warm_env), _probabilities(predict, warm_env))
     return Row(

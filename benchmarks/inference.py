@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -75,19 +74,11 @@ def by_torch(kind: NetKind, n_slices: int, batch_sizes: Sequence[int]) -> Round:
 
 
 def by_jit(kind: NetKind, n_slices: int, batch_sizes: Sequence[int]) -> Round:
-    """``deep_cnn`` in plain linen; ``short_chunk`` is hgenre's own module."""
     import jax
 
-    from benchmarks.linen_net import PlainCNN
-    from hgenre.nets.short_chunk import ShortChunk
+    from benchmarks.linen_net import plain_net
 
-    spec = NetSpec(kind)
-    net: Any
-    match kind:
-        case "deep_cnn":
-            net = PlainCNN(spec.widths, spec.dense_widths, spec.dropout, len(LABELS))
-        case "short_chunk":
-            net = ShortChunk(len(LABELS), spec.widths, spec.dropout)
+    net = plain_net(NetSpec(kind), len(LABELS))
     variables = net.init(jax.random.key(0), np.zeros((1, FEATURES.n_mels, SLICES.n_frames), np.float32), train=False)
     apply = jax.jit(partial(net.apply, train=False))
     return _in_batches(lambda rows: np.asarray(apply(variables, rows)), n_slices, batch_sizes)

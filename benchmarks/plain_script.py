@@ -1,4 +1,4 @@
-"""What one writes first: librosa, linen and a loop over slices. Usage: plain_script.py SONG BUNDLE"""
+"""What one writes first: librosa, linen and a loop over slices. Usage: python -m benchmarks.plain_script SONG BUNDLE"""
 
 import json
 import sys
@@ -9,7 +9,8 @@ import librosa
 import numpy as np
 from safetensors.numpy import load_file
 
-from hgenre.nets.short_chunk import ShortChunk
+from benchmarks.linen_net import plain_net
+from hgenre.nets.spec import net_from_json
 
 song, bundle = Path(sys.argv[1]), Path(sys.argv[2])
 about = json.loads((bundle / "manifest.json").read_text())
@@ -43,7 +44,7 @@ nets = {}
 children = {about["tree"]["name"]: about["tree"]["children"]}
 children |= {child["name"]: child["children"] for child in about["tree"]["children"]}
 for name in about["nets"]:
-    net = ShortChunk(len(children[name]), about["nets"][name]["widths"], about["nets"][name]["dropout"])
+    net = plain_net(net_from_json(about["nets"][name]), len(children[name]))
     variables = variables_of(name)
     nets[name] = jax.jit(lambda x, net=net, variables=variables: net.apply(variables, x, train=False))
 

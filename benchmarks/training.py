@@ -108,9 +108,9 @@ def by_linen(n_mels: int, n_frames: int, batch_sizes: Sequence[int]) -> Round:
     import jax
     import optax
 
-    from benchmarks.linen_net import PlainCNN
+    from benchmarks.linen_net import plain_net
 
-    model = PlainCNN(SPEC.widths, SPEC.dense_widths, SPEC.dropout, N_CHILDREN)
+    model = plain_net(SPEC, N_CHILDREN)
     transform = optax.adam(2e-3)
 
     @jax.jit

@@ -19,9 +19,8 @@ from benchmarks.floors import (
     net_flops,
     training_flops,
 )
-from benchmarks.linen_net import PlainCNN
+from benchmarks.linen_net import plain_net
 from hgenre.features import LogMelSpec
-from hgenre.nets.build import build_net
 from hgenre.nets.spec import NetSpec
 
 
@@ -57,17 +56,13 @@ def test_deep_cnn_by_hand() -> None:
 def test_the_layers_do_about_what_is_counted(kind: str) -> None:
     """XLA's own count has norms, activations and pooling in it too, and knows the layers from the program.
 
-    hgenre's ``deep_cnn`` convolves otherwise than it is counted, so its plain form stands in.
+    hgenre's own nets convolve otherwise than is counted, so their plain form stands in.
     """
     spec = NetSpec(kind)  # type: ignore[arg-type]
-    module = PlainCNN(spec.widths, spec.dense_widths, 0.0, 10) if kind == "deep_cnn" else None
-    apply = partial(module.apply, train=False) if module else build_net(spec, 10).apply
+    net = plain_net(spec, 10)
     x = jax.ShapeDtypeStruct((1, 96, 61), np.float32)
-    variables = (
-        jax.eval_shape(partial(module.init, train=False), jax.random.key(0), x)
-        if module
-        else build_net(spec, 10).shapes(96, 61)
-    )
+    variables = jax.eval_shape(partial(net.init, train=False), jax.random.key(0), x)
+    apply = partial(net.apply, train=False)
     analysed = jax.jit(apply).lower(variables, x).cost_analysis()
     assert analysed is not None
     assert 0.9 < net_flops(spec, 10, 96, 61) / analysed["flops"] <= 1.0

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.linen_net import plain_net
 from hgenre.errors import BundleError, FeatureError
 from hgenre.nets.build import LAST_LAYER, Net, build_net
 from hgenre.nets.pool import global_max_pool, max_pool_2x2
@@ -175,62 +176,18 @@ def test_pool_gives_the_gradient_to_the_first_of_equal_values_as_flax_does(n_lev
     assert np.array_equal(ours, theirs)
 
 
-class PlainDeepCNN(nn.Module):
-    """``deep_cnn`` in flax's own layers, the oracle of its value, statistics and gradient."""
-
-    spec: NetSpec
-
-    @nn.compact
-    def __call__(self, x: Any, train: bool) -> Any:
-        x = x[..., None]
-        for i, width in enumerate(self.spec.widths, start=1):
-            x = nn.Conv(width, (3, 3), name=f"conv{i}")(x)
-            x = nn.BatchNorm(use_running_average=not train, momentum=0.9, name=f"norm{i}")(x)
-            x = nn.max_pool(nn.relu(x), (2, 2), strides=(2, 2))
-        x = x.reshape(x.shape[0], -1)
-        for i, width in enumerate(self.spec.dense_widths, start=1):
-            x = nn.relu(nn.Dense(width, name=f"dense{i}")(x))
-        return nn.Dense(N_CHILDREN, name=LAST_LAYER)(x)
-
-
-class PlainBlock(nn.Module):
-    width: int
-
-    @nn.compact
-    def __call__(self, x: Any, train: bool) -> Any:
-        norm = partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
-        y = nn.Conv(self.width, (3, 3), strides=(2, 2), use_bias=False, name="conv1")(x)
-        y = nn.relu(norm(name="norm1")(y))
-        y = norm(name="norm2")(nn.Conv(self.width, (3, 3), use_bias=False, name="conv2")(y))
-        shortcut = nn.Conv(self.width, (1, 1), strides=(2, 2), use_bias=False, name="shortcut")(x)
-        return nn.relu(y + norm(name="shortcut_norm")(shortcut))
-
-
-class PlainShortChunk(nn.Module):
-    """``short_chunk`` in flax's own layers, the oracle of its value, statistics and gradient."""
-
-    spec: NetSpec
-
-    @nn.compact
-    def __call__(self, x: Any, train: bool) -> Any:
-        x = nn.Conv(self.spec.widths[0], (5, 5), strides=(2, 2), use_bias=False, name="stem")(x[..., None])
-        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, name="stem_norm")(x))
-        for i, width in enumerate(self.spec.widths[1:], start=1):
-            x = PlainBlock(width, name=f"block{i}")(x, train)
-        return nn.Dense(N_CHILDREN, name=LAST_LAYER)(jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], axis=-1))
-
-
-PLAIN = {
-    "short_chunk": (NetSpec(widths=(4, 6, 5), dropout=0.0), PlainShortChunk),
-    "deep_cnn": (NetSpec("deep_cnn", widths=(4, 6, 5), dense_widths=(16, 8), dropout=0.0), PlainDeepCNN),
+UNDROPPED = {
+    "short_chunk": NetSpec(widths=(4, 6, 5), dropout=0.0),
+    "deep_cnn": NetSpec("deep_cnn", widths=(4, 6, 5), dense_widths=(16, 8), dropout=0.0),
 }
 
 
-@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize("spec", UNDROPPED.values(), ids=UNDROPPED)
 @pytest.mark.parametrize(("n_slices", "n_mels", "n_frames"), [(32, 12, 8), (48, 13, 8), (5, 8, 11), (17, 15, 13)])
-def test_nets_equal_flax_layer_by_layer_forward_and_back(kind: str, n_slices: int, n_mels: int, n_frames: int) -> None:
-    spec, plain_net = PLAIN[kind]
-    net, plain = build_net(spec, N_CHILDREN), plain_net(spec)
+def test_nets_equal_flax_layer_by_layer_forward_and_back(
+    spec: NetSpec, n_slices: int, n_mels: int, n_frames: int
+) -> None:
+    net, plain = build_net(spec, N_CHILDREN), plain_net(spec, N_CHILDREN)
     random = np.random.default_rng(n_slices)
 
     def drawn(values: Any) -> Any:
@@ -264,9 +221,8 @@ def test_nets_equal_flax_layer_by_layer_forward_and_back(kind: str, n_slices: in
     close(net.apply(moved, x), plain.apply(moved, x, train=False), atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", PLAIN)
-def test_half_precision_is_between_the_layers_only(kind: str) -> None:
-    spec, _ = PLAIN[kind]
+@pytest.mark.parametrize("spec", UNDROPPED.values(), ids=UNDROPPED)
+def test_half_precision_is_between_the_layers_only(spec: NetSpec) -> None:
     whole, half = build_net(spec, N_CHILDREN), build_net(spec, N_CHILDREN, "bfloat16")
     variables = half.init(jax.random.key(0), N_MELS, N_FRAMES)
     x = slices(32)
