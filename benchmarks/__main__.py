@@ -121,6 +121,13 @@ def main() -> None:
         sys.exit(_check(stored, results, take))
 
 
+def _row_options(arguments: Sequence[str]) -> list[str]:
+    """Those of the arguments that say what is measured; the files that results go to are the caller's."""
+    measuring = ("--only", "--rounds", "--largest")
+    pairs = [arguments[i : i + 2] for i, argument in enumerate(arguments) if argument in measuring]
+    return [word for pair in pairs for word in pair] + ["--quick"] * ("--quick" in arguments)
+
+
 def _measured(names: Sequence[str], sizes: Sizes, n_rounds: int | None) -> Results:
     """Results of the rows one after the other, each with its machine and date."""
     limits = measure_limits()
@@ -179,7 +186,7 @@ def machine(limits: Limits) -> dict[str, Any]:
     """The machine, the versions and the day that the numbers belong to."""
     return {
         "date": date.today().isoformat(),
-        "command": ["scripts/bench", *sys.argv[1:]],
+        "command": ["scripts/bench", *_row_options(sys.argv[1:])],
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "limits": {
             "gflop_per_s": limits.flops_per_s / 1e9,

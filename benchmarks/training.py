@@ -49,30 +49,34 @@ def by_hgenre(n_mels: int, n_frames: int, batch_sizes: Sequence[int]) -> Round:
     use_all_cpus()
     import jax
 
-    from hgenre.features import LogMelSpec
+    from hgenre.features import LogMelSpec, SliceSpec
     from hgenre.nets.build import build_net
     from hgenre.training.config import AugmentConfig, OptimiserConfig
-    from hgenre.training.loop import TrainState, build_optimiser, build_step, shardings
+    from hgenre.training.loop import TrainState, build_optimiser, build_update, shardings
+    from hgenre.training.songs import Batch
 
     def prepare(batch_size: int) -> Round:
         optimiser = OptimiserConfig(batch_size=batch_size)
         net = build_net(SPEC, N_CHILDREN)
         variables = net.init(jax.random.key(0), n_mels, n_frames)
         transform = build_optimiser(optimiser)
-        slice_sharding, replicated = shardings(batch_size)
+        _, replicated = shardings(batch_size)
         state = jax.device_put(
             TrainState(variables["params"], variables["batch_stats"], transform.init(variables["params"])), replicated
         )
-        step = build_step(net, LogMelSpec(n_mels=n_mels), N_CHILDREN, optimiser, AugmentConfig())
+        step = build_update(
+            net,
+            LogMelSpec(n_mels=n_mels),
+            SliceSpec(n_frames, n_frames),
+            N_CHILDREN,
+            optimiser,
+            AugmentConfig(),
+        )
         slices, child_idx = _batch(n_mels, n_frames, batch_size)
         statistics = np.zeros((batch_size, n_mels), np.float32), np.ones((batch_size, n_mels), np.float32)
-        host = (slices, *statistics, child_idx)
-        rate, key = np.float32(optimiser.learning_rate), jax.random.key(1)
-
-        def update(state: Any) -> tuple[Any, Any]:
-            return step(state, *jax.device_put(host, slice_sharding), rate, key)
-
-        return _rounds(update, state, batch_size)
+        batch = Batch(slices, *statistics, child_idx)
+        rates, key = np.array([optimiser.learning_rate], np.float32), jax.random.key(1)
+        return _rounds(lambda state: step(state, None, [batch], rates, np.array([0]), key), state, batch_size)
 
     return best_batch(prepare, batch_sizes)
 

@@ -220,7 +220,8 @@ class Model:
         from hgenre.compiled.exported import cached_program
 
         program = cached_program(self.bundle, self.route, n_slices, self._cache_directory)
-        return lambda _, *arguments: program(self._weights, *arguments)
+        weights = self._weights
+        return lambda _, *arguments: program(weights, *arguments)
 
     @cached_property
     def _placed(self) -> Any:

@@ -71,7 +71,7 @@ def rows(slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def step_with(augment: AugmentConfig = OFF) -> Any:
-    return build_step(build_net(SMALL, N_CHILDREN), FEATURES, N_CHILDREN, OPTIMISER, augment)
+    return jax.jit(build_step(build_net(SMALL, N_CHILDREN), FEATURES, N_CHILDREN, OPTIMISER, augment))
 
 
 def test_one_batch_can_be_learned_by_heart() -> None:

@@ -37,7 +37,8 @@ def main() -> None:
             _stop()
         raise
     except BrokenPipeError:
-        sys.stderr.close()
+        # What could not be written stays in the buffer, and must not fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 

@@ -1,7 +1,7 @@
 """Songs in, song answers out: slices of many songs packed into chunks of a few fixed sizes.
 
 A chunk may hold several songs or a part of one; sums are additive, so packing changes no answer. XLA runs a convolution
-on one core of a CPU, so as many chunks run at a time as there are cores.
+on one core of a CPU, so a chunk a core runs at a time, and one more that fills the gaps.
 """
 
 import os
@@ -29,6 +29,9 @@ CHUNK_SIZES = (4, 16, 64, 128)
 MOST_CHUNKS = 3
 """Chunks of a smaller size that are run in place of one of the next size: they spread over cores and need less padding,
 but each call costs time of its own."""
+
+MOST_CORES = 8
+"""Cores that chunks are spread over."""
 
 Key = TypeVar("Key")
 T = TypeVar("T")
@@ -102,14 +105,15 @@ def answer_all(
         weights: the programs' first argument.
         catch: errors that end one song and not the run; they stand in the result's place.
 
-    Memory is bounded by a chunk a core and a block; under song routing or per-song normalisation by a song's slices.
+    Memory is bounded by a chunk a core, one more and a block; under song routing or per-song normalisation by a song's
+    slices.
     """
     queue: list[_OpenSong[Key]] = []
     pending: list[_Block] = []
     running: deque[Callable[[], list[_Part]]] = deque()
     first = 0
     whole_songs = _in_whole_songs(bundle, route)
-    most_running = _n_cores() + 1  # one is made ready while the others run
+    most_running = min(_n_cores(), MOST_CORES) + 1
 
     def start(blocks: list[_Block], size: int) -> None:
         if len(running) >= most_running:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import jax
@@ -101,6 +102,7 @@ def cached_program(bundle: Bundle, route: Route, n_slices: int, directory: Path)
         "route": asdict(route),
         "n_slices": n_slices,
         "jax": jax.__version__,
+        "x64": jax.config.values["jax_enable_x64"],
         "platform": platform,
     }
     path = program_path(directory, key, ".jax_export")
@@ -125,12 +127,17 @@ def _compiled(
     weights, *rest = argument_shapes(bundle, n_slices)
     # Unused parameters stay, so that whoever runs the executable need not know which they are.
     lowered = jax.jit(exported.call, keep_unused=True).lower(tuple(weights), *rest)
-    if jax.default_backend() != "cpu" or not lacks_resident(bundle, route, n_slices, directory):
+    resident = jax.default_backend() == "cpu" and not jax.config.values["jax_enable_x64"]
+    if not (resident and lacks_resident(bundle, route, n_slices, directory)):
         return lowered.compile()
-    with _afresh():
+    with _one_at_a_time, _afresh():
         compiled = lowered.compile()
     keep_resident(compiled, bundle, route, n_slices, directory)
     return compiled
+
+
+_one_at_a_time = Lock()
+"""Held while jax's configuration, which is the whole process's, is other than the caller left it."""
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from importlib.util import find_spec
@@ -42,7 +43,7 @@ def resident_program(
     """
     path = _path(bundle, route, n_slices, directory)
     data = read_kept(path) if path else None
-    if data is None:
+    if path is None or data is None:
         return None
     try:
         program = _load(data, n_slices, len(bundle.labels))
@@ -56,6 +57,8 @@ def resident_program(
             np.zeros(n_slices, bool),
         )
     except Exception:  # jaxlib's interior is not as this file knows it: the public way gives the same answer
+        with suppress(OSError):
+            path.unlink()  # it may be made anew there
         return None
     return program
 

@@ -20,16 +20,29 @@ CHUNK_SLICES = 16
 2 times the speed of 64 at once)."""
 
 
-def conv(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **_: Any) -> Array:
-    """``lax.conv_general_dilated`` without dilation; to be given to ``flax.linen.Conv`` in place of its own.
+def conv(
+    x: Array,
+    kernel: Array,
+    strides: Sequence[int],
+    padding: Any,
+    lhs_dilation: Sequence[int] = (1, 1),
+    rhs_dilation: Sequence[int] = (1, 1),
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    precision: Any = None,
+) -> Array:
+    """A plain ``lax.conv_general_dilated``, to be given to ``flax.linen.Conv`` in place of its own.
 
     One channel in steps of 2 is convolved as a product of matrices, and a CPU computes a kernel's gradient chunk by
-    chunk.
+    chunk. There are no dilations, groups or precisions.
 
     Args:
         x: (slice, mel, frame, channel).
         kernel: (height, width, channel, output channel).
     """
+    del dimension_numbers  # flax has one order of axes
+    assert {*lhs_dilation, *rhs_dilation, feature_group_count} == {1}
+    assert precision is None
     pads = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     return _conv(x, kernel, tuple(strides), tuple(map(tuple, pads)))
 
@@ -117,11 +130,13 @@ def _moments(patches: Array, kernels: Array, n_mels: int, n_frames: int) -> tupl
     They follow from the Gram matrix of the patches, so that nothing of full size is read again: with a patch p and a
     column k of the kernels, E[(p k)^2] = k^T E[p p^T] k.
     """
+    # The variance is a small difference of such sums, and an accelerator's default rounds the factors of a product.
+    exact = partial(jnp.matmul, precision="highest")
 
     @cache
     def gram(n_rows: int, n_columns: int) -> tuple[Array, Array]:
         rows = patches[:, :n_rows, :n_columns].reshape(-1, 16).astype(jnp.float32)
-        return rows.T @ rows, rows.sum(axis=0)
+        return exact(rows.T, rows), rows.sum(axis=0)
 
     mean = mean_of_squares = jnp.zeros(kernels.shape[-1])
     for place in range(4):
@@ -129,8 +144,8 @@ def _moments(patches: Array, kernels: Array, n_mels: int, n_frames: int) -> tupl
         row, column = divmod(place, 2)
         products, sums = gram((n_mels + 1 - row) // 2, (n_frames + 1 - column) // 2)
         kernel = kernels[:, place].astype(jnp.float32)
-        mean += sums @ kernel
-        mean_of_squares += (kernel * (products @ kernel)).sum(axis=0)
+        mean += exact(sums, kernel)
+        mean_of_squares += (kernel * exact(products, kernel)).sum(axis=0)
     n_places = len(patches) * n_mels * n_frames
     return mean / n_places, mean_of_squares / n_places
 
@@ -176,7 +191,7 @@ def _conv_backward(strides: Any, pads: Any, kept: tuple[Array, Array], gradient:
         jax.vjp(lambda kernel, rows=rows: _xla_conv(rows, kernel, strides, pads), kernel)[1](part)[0]
         for rows, part in chunks
     ]
-    return of_x, sum(of_kernel[1:], of_kernel[0])
+    return of_x, sum(part.astype(jnp.float32) for part in of_kernel).astype(kernel.dtype)
 
 
 _conv.defvjp(_conv_forward, _conv_backward)

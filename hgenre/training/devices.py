@@ -9,9 +9,10 @@ MOST_CPU_DEVICES = 8
 
 
 def use_all_cpus() -> None:
-    """Makes one XLA device of each core, so that a batch is spread over them; call before anything else uses jax.
+    """Splits the host into XLA devices, so that a batch is spread over its cores, and keeps the memory they free.
 
-    XLA runs a convolution on one core a device. Without effect where an accelerator is the default.
+    A power of two devices, a core each, at most ``MOST_CPU_DEVICES``: XLA runs a convolution on one core a device. Call
+    before anything else uses jax. Where an accelerator is the default, training runs there all the same.
     """
     import jax
 

@@ -187,10 +187,11 @@ def build_update(
 ) -> Callable[..., tuple[TrainState, Array]]:
     """(state, frames, batches, rates (step,), numbers (step,), key) -> (state, losses (step,)): a step a batch.
 
-    All steps run in one call of the device. ``frames`` (mel, frame) are those on the device that the batches name
-    their slices in, or None. Step n draws from ``fold_in(key, n)``.
+    The same function for the same arguments, so that the nets of all nodes, folds and seeds that share a shape are
+    compiled once. All steps run in one call of the device. ``frames`` (mel, frame) are those on the device that the
+    batches name their slices in, or None. Step n draws from ``fold_in(key, n)``.
     """
-    step = _step(net, features, n_children, optimiser, augment)
+    step = build_step(net, features, n_children, optimiser, augment)
 
     @partial(jax.jit, donate_argnums=0)
     def steps(
@@ -214,12 +215,12 @@ def build_update(
         state: TrainState, frames: Array | None, batches: Sequence[Batch], rates: Array, numbers: Array, key: Array
     ) -> tuple[TrainState, Array]:
         columns = zip(*((b.slices, b.mean_db, b.std_db, b.child_idx) for b in batches), strict=True)
-        return steps(state, frames, jax.device_put(tuple(map(np.stack, columns)), sharding), rates, numbers, key)
+        arrays = tuple(column[0][None] if len(batches) == 1 else np.stack(column) for column in columns)
+        return steps(state, frames, jax.device_put(arrays, sharding), rates, numbers, key)
 
     return update
 
 
-@cache
 def build_step(
     net: Net,
     features: FeatureSpec,
@@ -227,21 +228,10 @@ def build_step(
     optimiser: OptimiserConfig,
     augment: AugmentConfig,
 ) -> Callable[..., tuple[TrainState, Array]]:
-    """The compiled step: (state, slices, mean_db, std_db, child_idx, rate, key) -> (state, loss).
+    """The step: (state, slices, mean_db, std_db, child_idx, rate, key) -> (state, loss), to be compiled.
 
-    Silent slices weigh 0. The same function for the same arguments, so that the nets of all nodes, folds and seeds that
-    share a shape are compiled once.
+    Silent slices weigh 0.
     """
-    return jax.jit(_step(net, features, n_children, optimiser, augment), donate_argnums=0)
-
-
-def _step(
-    net: Net,
-    features: FeatureSpec,
-    n_children: int,
-    optimiser: OptimiserConfig,
-    augment: AugmentConfig,
-) -> Callable[..., tuple[TrainState, Array]]:
     transform = build_optimiser(optimiser)
 
     def step(
