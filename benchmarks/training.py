@@ -154,7 +154,7 @@ def _rounds(update: Callable[[Any], tuple[Any, Any]], state: Any, batch_size: in
         started = time.perf_counter()
         for _ in range(n_steps):
             state, loss = update(state)
-        float(loss)
+        np.asarray(loss)
         return n_steps * batch_size / (time.perf_counter() - started)
 
     return run

@@ -45,6 +45,19 @@ def shelf(corpus: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_reader_that_leaves_early_ends_the_run_quietly(shelf: Path) -> None:
+    process = start_hgenre("predict", str(shelf), "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=120) == 1
+    assert "BrokenPipe" not in said
+    assert "Traceback" not in said
+
+
 FAULTS = {
     "a clip.wav": "too_short",
     "03 empty.wav": "empty",

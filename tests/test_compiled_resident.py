@@ -118,6 +118,7 @@ def test_whole_file_that_is_no_executable_is_survived(saved: Bundle, filled: Pat
     resident.keep(tmp_path / "programs" / path.name, b"something else entirely")
     assert not lacks_resident(saved, ROUTE, N_SLICES, tmp_path)
     assert loaded(saved, ROUTE, tmp_path) is None
+    assert lacks_resident(saved, ROUTE, N_SLICES, tmp_path)  # so the next one is made anew
 
 
 def test_an_entry_is_for_its_own_bundle_route_size_and_machine(
