@@ -133,6 +133,8 @@ def hgenre(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 
 def start_hgenre(*arguments: object, **options: Any) -> "subprocess.Popen[str]":
     """A command in a process of its own, its output piped."""
-    command = [sys.executable, "-c", "from hgenre.cli import main; main()", *map(str, arguments)]
+    # Where the tests run in the background the shell has interrupts ignored, and children inherit that.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heard}; from hgenre.cli import main; main()", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **{**pipes, "env": {**os.environ, "JAX_PLATFORMS": "cpu"}, **options})
