@@ -138,3 +138,21 @@ def start_hgenre(*arguments: object, **options: Any) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", f"{heard}; from hgenre.cli import main; main()", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **{**pipes, "env": {**os.environ, "JAX_PLATFORMS": "cpu"}, **options})
+
+
+@pytest.fixture
+def keep_the_users_settings() -> Iterator[None]:
+    """The compilation cache of jax is set up again as it was."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_persistent_cache_min_entry_size_bytes",
+    )
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()

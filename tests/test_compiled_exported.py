@@ -1,6 +1,5 @@
 """Exported programs: every platform, and a cache that can be damaged but not wrong."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,8 @@ from hgenre.tree.route import Route
 from tests.small_bundles import ROUTES, sounding, tiny_bundle
 from tests.small_trees import PLAIN, RAGGED
 
+pytestmark = pytest.mark.usefixtures("keep_the_users_settings")
+
 N_SLICES = 5
 ROUTE = Route("hard")
 
@@ -27,20 +28,6 @@ ROUTE = Route("hard")
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return save_bundle(tiny_bundle(PLAIN), tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture(autouse=True)
-def keep_the_users_settings() -> Iterator[None]:
-    """The compilation cache of jax is set up again as it was."""
-    names = (
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-        "jax_persistent_cache_min_entry_size_bytes",
-    )
-    before = {name: getattr(jax.config, name) for name in names}
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 def arguments(bundle: Bundle) -> tuple[Any, ...]:

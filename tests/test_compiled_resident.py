@@ -1,7 +1,7 @@
 """Executables run without jax: the very answers of jax, and jax's way wherever anything is not as it should be."""
 
 import importlib.machinery
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +20,8 @@ from hgenre.tree.route import Route
 from tests.small_bundles import FEATURES, ROUTES, sounding, tiny_bundle
 from tests.small_trees import RAGGED
 
+pytestmark = pytest.mark.usefixtures("keep_the_users_settings")
+
 N_SLICES = 5
 ROUTE = Route("hard")
 
@@ -35,21 +37,6 @@ def filled(saved: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("filled")
     cached_program(saved, ROUTE, N_SLICES, directory)
     return directory
-
-
-@pytest.fixture(autouse=True)
-def keep_the_users_settings() -> Iterator[None]:
-    """The compilation cache of jax is set up again as it was."""
-    names = (
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-        "jax_persistent_cache_min_entry_size_bytes",
-    )
-    before = {name: getattr(jax.config, name) for name in names}
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 def executables(directory: Path) -> list[Path]:

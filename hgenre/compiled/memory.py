@@ -14,8 +14,8 @@ def keep_freed_memory() -> None:
     """Lets this process keep memory that it frees, for its next call to take.
 
     XLA allocates the intermediate arrays of a program anew at each call. glibc gives blocks of that size back to the
-    system when they are freed, and at the next call the system hands out zeroed pages one by one: a quarter to a third
-    of a training step's time. Without effect where the C library is not glibc.
+    system when they are freed, and at the next call the system hands out zeroed pages one by one. Without effect where
+    the C library is not glibc.
     """
     if sys.platform != "linux":
         return

@@ -16,8 +16,8 @@ from hgenre.nets.pool import max_of_windows, max_pool_2x2
 Array = Any
 
 CHUNK_SLICES = 16
-"""Slices whose part of a kernel's gradient a CPU computes at once: 8 a core of two stay in its cache (measured: 1.4 to
-2 times the speed of 64 at once)."""
+"""Slices whose part of a kernel's gradient a CPU computes at once, over all its devices: 8 a core of two stay in its
+cache."""
 
 
 def conv(
@@ -51,7 +51,7 @@ def _square_patches(x: Array, before: tuple[int, int], shape: tuple[int, int], n
     """Patches of x (slice, mel, frame), in steps of 2, each of n x n squares of 2 x 2 values.
 
     ``before`` is the padding above and on the left, ``shape`` the number of patches down and across: (slice, row,
-    column, 4 n^2). Values are copied in runs of 4, which takes a third of the time of single ones.
+    column, 4 n^2). Values are copied in runs of 4, which takes less time than single ones.
     """
     ends = [2 * (n + n_squares - 1) for n in shape]
     pads = [(low, end - low - size) for low, end, size in zip(before, ends, x.shape[1:], strict=True)]
@@ -104,8 +104,8 @@ def _squares(x: Array, kernel: Array) -> tuple[Array, Array]:
     """A convolution of one channel, x (slice, mel, frame) by kernel (3, 3, width), as factors of a product of matrices.
 
     A window of the pool needs 4 x 4 values of ``x``; their product with a (16, 4 x width) matrix, which holds the
-    kernel at its four places, is the window's four convolutions. XLA's convolution of one channel runs at a twentieth
-    of that product's speed.
+    kernel at its four places, is the window's four convolutions. XLA's convolution of one channel is many times
+    slower than that product.
 
     Returns:
         Patches (slice, window row, window column, 16), and kernels (16, place in the window, width).

@@ -45,7 +45,7 @@ def _with_winner(windows: Array, axes: tuple[int, int]) -> tuple[Array, Array]:
     first, second, third, _ = (value == largest for value in _values(windows, axes))
     winner = jnp.where(first, 0, jnp.where(second, 1, jnp.where(third, 2, 3))).astype(jnp.int16)
     # The remainder changes nothing. XLA's CPU compiler would work out the winner anew for each of the window's four
-    # values, at a third of the training step's time; a remainder it holds to be expensive, and so computes it once.
+    # values; a remainder it holds to be expensive, and so computes it once.
     return largest, lax.rem(winner, jnp.int16(5))
 
 

@@ -91,8 +91,8 @@ class OptimiserConfig:
         steps_per_dispatch: steps that the device runs in one call.
         resident: whether all frames a net learns from are copied to the device once and cut there.
 
-    The last three are meant for accelerators, where none of them has been measured. On a CPU bfloat16 and several
-    steps a call are many times slower.
+    The last three are meant for accelerators, where none of them has been measured. On a CPU several steps a call are
+    many times slower, and bfloat16 gains nothing.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
