@@ -49,10 +49,11 @@ def by_hgenre(n_mels: int, n_frames: int, batch_sizes: Sequence[int]) -> Round:
     use_all_cpus()
     import jax
 
+    from hgenre.compiled.devices import shardings
     from hgenre.features import LogMelSpec, SliceSpec
     from hgenre.nets.build import build_net
     from hgenre.training.config import AugmentConfig, OptimiserConfig
-    from hgenre.training.loop import TrainState, build_optimiser, build_update, shardings
+    from hgenre.training.loop import TrainState, build_optimiser, build_update
     from hgenre.training.songs import Batch
 
     def prepare(batch_size: int) -> Round:

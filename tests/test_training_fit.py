@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from hgenre.bundle.bundle import flatten
+from hgenre.compiled.node_outputs import build_logits
 from hgenre.data.manifest import Song
 from hgenre.labels import Labels
 from hgenre.nets.build import build_net
 from hgenre.training.config import RunConfig, config_from_dict
 from hgenre.training.fit import FLAT, Fitted, Progress, derived_tree, fit, node_task
-from hgenre.training.loop import build_logits, slice_logits
+from hgenre.training.loop import slice_logits
 from hgenre.training.songs import standard_of
 from hgenre.tree.calibration import fit_temperature
 from hgenre.tree.draw import draw_tree

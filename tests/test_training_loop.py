@@ -12,21 +12,20 @@ import numpy as np
 import pytest
 
 from hgenre.bundle.bundle import flatten
+from hgenre.compiled.devices import shardings
+from hgenre.compiled.node_outputs import EVALUATION_SLICES, build_logits
 from hgenre.errors import FeatureError
 from hgenre.features import Normalisation, fit_normalisation, standardise
 from hgenre.nets.build import build_net
 from hgenre.training.config import AugmentConfig, OptimiserConfig
 from hgenre.training.loop import (
-    EVALUATION_SLICES,
     Epoch,
     NodeTask,
     TrainedNet,
     TrainState,
-    build_logits,
     build_optimiser,
     build_step,
     learning_rates,
-    shardings,
     slice_logits,
     train_net,
     validate,

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from hgenre.bundle import Bundle, SeenSong
+from hgenre.compiled.node_outputs import build_logits
 from hgenre.data.manifest import Song
 from hgenre.features import Normalisation, fit_normalisation
 from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
@@ -17,7 +18,7 @@ from hgenre.labels import Labels
 from hgenre.nets.build import Variables, build_net
 from hgenre.nets.spec import NetSpec
 from hgenre.training.config import RunConfig
-from hgenre.training.loop import Epoch, NodeTask, TrainedNet, build_logits, slice_logits, train_net
+from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits, train_net
 from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature
 from hgenre.tree.spec import Node, TreeSpec, flat_tree, genres_under, tree_from_groups

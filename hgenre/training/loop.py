@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
+from hgenre.compiled.devices import shardings
+from hgenre.compiled.node_outputs import Rows, build_logits, run_rows
 from hgenre.errors import FeatureError
-from hgenre.features import level_free, standardise, voiced
+from hgenre.features import level_free, voiced
 from hgenre.features.spec import FeatureSpec, SliceSpec
 from hgenre.nets.build import LAST_LAYER, Net, Variables
 from hgenre.training.augment import mixup, perturb_spectrum, spec_augment
@@ -26,7 +28,6 @@ from hgenre.tree.calibration import fit_temperature
 Array = Any
 
 VALIDATION_SLICES_PER_SONG = 5
-EVALUATION_SLICES = 256
 
 
 class TrainState(NamedTuple):
@@ -259,21 +260,6 @@ def build_step(
     return step
 
 
-@cache
-def build_logits(net: Net, features: FeatureSpec) -> Callable[..., Array]:
-    """The compiled (variables, slices (slice, mel, frame) dB, mean_db, std_db) -> logits (slice, child).
-
-    Takes EVALUATION_SLICES slices at a time, spread over all local devices.
-    """
-
-    def logits(variables: Variables, slices: Array, mean_db: Array, std_db: Array) -> Array:
-        return net.apply(variables, standardise(slices, mean_db, std_db, features, jnp))
-
-    compiled = jax.jit(logits)
-    slice_sharding, _ = shardings(EVALUATION_SLICES)
-    return lambda variables, *rows: compiled(variables, *jax.device_put(rows, slice_sharding))
-
-
 def validate(
     logits_of: Callable[..., Array], variables: Variables, task: NodeTask, songs: LearningSongs, standard: Standard
 ) -> tuple[float, float]:
@@ -303,37 +289,17 @@ def slice_logits(
     n_slices_per_song: int | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (slice, child) of voiced slices of songs, in chunks of one size, and the song (slice,) each came from."""
-    held: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
-    logits, song_idx = [], []
+    song_idx: list[np.ndarray] = []
 
-    def flush() -> None:
-        rows = [np.concatenate(column) for column in zip(*held, strict=True)]
-        held.clear()
-        for start in range(0, len(rows[0]), EVALUATION_SLICES):
-            chunk = [column[start : start + EVALUATION_SLICES] for column in rows[:3]]
-            n_rows = len(chunk[0])
-            padded = [np.concatenate([c, np.repeat(c[-1:], EVALUATION_SLICES - n_rows, axis=0)]) for c in chunk]
-            logits.append(np.asarray(logits_of(variables, *padded))[:n_rows])
-        song_idx.append(rows[3])
+    def rows() -> Iterator[Rows]:
+        for i in range(len(songs)):
+            slices = spread_slices(songs, i, n_slices_per_song)
+            slices = slices[voiced(slices, songs.features)].astype(np.float32)
+            mean_db, std_db = standard(songs, i)
+            song_idx.append(np.full(len(slices), i))
+            yield Rows(slices, np.tile(mean_db, (len(slices), 1)), np.tile(std_db, (len(slices), 1)))
 
-    for i in range(len(songs)):
-        slices = spread_slices(songs, i, n_slices_per_song)
-        slices = slices[voiced(slices, songs.features)].astype(np.float32)
-        mean_db, std_db = standard(songs, i)
-        n = len(slices)
-        held.append((slices, np.tile(mean_db, (n, 1)), np.tile(std_db, (n, 1)), np.full(n, i)))
-        if sum(len(rows[0]) for rows in held) >= EVALUATION_SLICES:
-            flush()
-    if held and sum(len(rows[0]) for rows in held):
-        flush()
-    if not logits:
+    answers = run_rows({"net": logits_of}, {"net": variables}, rows())
+    if not answers:
         raise FeatureError(f"all {len(songs)} songs are silent; nothing to judge")
-    return np.concatenate(logits), np.concatenate(song_idx)
-
-
-def shardings(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
-    """(one that spreads the leading axis over as many local devices as divide the batch, one that copies)."""
-    devices = jax.local_devices()
-    n_devices = next(n for n in range(len(devices), 0, -1) if batch_size % n == 0)
-    mesh = Mesh(np.array(devices[:n_devices]), ("slice",))
-    return NamedSharding(mesh, PartitionSpec("slice")), NamedSharding(mesh, PartitionSpec())
+    return answers["net"], np.concatenate(song_idx)
