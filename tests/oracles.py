@@ -1,7 +1,9 @@
 """Slow, independent ways to the same answers, each written from its definition."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from hgenre.data.manifest import Song
 from hgenre.tree.spec import Node, TreeSpec
@@ -112,3 +114,69 @@ def negative_log_likelihood(
         total = math.fsum(math.exp((value - row[child]) / temperature) for value in row)
         losses.append(math.log(total))
     return math.fsum(w * loss for w, loss in zip(weights, losses, strict=True)) / math.fsum(weights)
+
+
+def calibration_error(confidence: Sequence[float], right: Sequence[bool], n_bins: int) -> float:
+    """Songs in ``n_bins`` of equal number by mean rank among all; gap of confidence and accuracy weighted by songs."""
+    n = len(confidence)
+    bins: dict[int, list[int]] = {}
+    for i, sure in enumerate(confidence):
+        below = sum(other < sure for other in confidence)
+        alike = sum(other == sure for other in confidence)
+        share_below = Fraction(2 * below + alike, 2 * n)
+        bins.setdefault(math.floor(share_below * n_bins), []).append(i)
+    return math.fsum(abs(math.fsum(confidence[i] - right[i] for i in songs)) for songs in bins.values()) / n
+
+
+def mean_risks(confidence: Sequence[float], right: Sequence[bool]) -> list[float]:
+    """Share of wrong answers among the first 1, 2, ... songs, mean over every order from the surest down."""
+    songs = range(len(confidence))
+    orders = [
+        order
+        for order in itertools.permutations(songs)
+        if all(confidence[a] >= confidence[b] for a, b in itertools.pairwise(order))
+    ]
+    return [
+        math.fsum(sum(not right[i] for i in o[:n]) / n for o in orders) / len(orders) for n in range(1, len(songs) + 1)
+    ]
+
+
+def routing_steps(steps: Sequence[tuple[Node, int]]) -> tuple[tuple[Node, int], ...]:
+    """The steps of a genre's path that are a choice of where to go: all but the one at a node of genres only."""
+    return tuple((node, i) for node, i in steps if any(isinstance(child, Node) for child in node.children))
+
+
+def steps_probability(steps: Sequence[tuple[Node, int]], node_p: Mapping[str, Sequence[float]]) -> float:
+    return math.prod(node_p[node.name][i] for node, i in steps if len(node.children) > 1)
+
+
+def beam_probabilities(
+    tree: TreeSpec, node_p_of_slice: Sequence[Mapping[str, Sequence[float]]], width: int, *, as_one: bool
+) -> list[list[float]]:
+    """Probability (slice, genre) over the paths that are among the ``width`` likeliest beginnings at every level."""
+
+    def surviving(voters: Sequence[Mapping[str, Sequence[float]]]) -> list[tuple[tuple[tuple[Node, int], ...], str]]:
+        paths = genre_paths(tree.root)
+        for level in range(1, 1 + max(len(routing_steps(steps)) for steps, _ in paths)):
+            begun = list(dict.fromkeys(routing_steps(steps)[:level] for steps, _ in paths))
+            begun.sort(key=lambda steps: -math.fsum(steps_probability(steps, p) for p in voters))
+            paths = [path for path in paths if routing_steps(path[0])[:level] in begun[:width]]
+        return paths
+
+    answers = []
+    for node_p in node_p_of_slice:
+        answer = dict.fromkeys(tree.labels, 0.0)
+        for steps, genre in surviving(node_p_of_slice if as_one else [node_p]):
+            answer[genre] += steps_probability(steps, node_p)
+        answers.append([answer[genre] for genre in tree.labels])
+    return answers
+
+
+def oracle_probabilities(tree: TreeSpec, node_p: Mapping[str, Sequence[float]], truth: str) -> list[float]:
+    """Probability of each genre over the paths that go where the first listing of the true genre is, while they can."""
+    home = next(routing_steps(steps) for steps, genre in genre_paths(tree.root) if genre == truth)
+    answer = dict.fromkeys(tree.labels, 0.0)
+    for steps, genre in genre_paths(tree.root):
+        if routing_steps(steps) == home:
+            answer[genre] += steps_probability(steps, node_p)
+    return [answer[genre] for genre in tree.labels]
