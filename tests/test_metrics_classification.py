@@ -72,6 +72,7 @@ def test_arrays_of_different_length_are_refused() -> None:
         ({"confusion": [[1, 0], [0, 1]]}, "must hold 4 x 4 whole counts"),
         ({"confusion": [[0.5] * 4] * 4}, "must hold 4 x 4 whole counts"),
         ({"confusion": [[-1] * 4] * 4}, "must hold 4 x 4 whole counts"),
+        ({"confusion": [[2**62] * 4] * 4}, "4 x 4 whole counts from 0 to 4294967296, a row"),
         ({"confusion": [[0] * 4] * 4}, "no song to score"),
         ({"confusion": [[1], [1, 2]]}, "need 'per_genre' rows"),
         ({"per_genre": [{}]}, "need 'per_genre' rows"),

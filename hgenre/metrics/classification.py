@@ -12,6 +12,10 @@ from hgenre.labels import Labels
 from hgenre.metrics.intervals import wilson
 
 
+MAX_COUNT = 2**32
+"""Of one cell of a confusion from outside: more songs than there are, and sums over 1000 genres are exact."""
+
+
 @dataclass(frozen=True)
 class GenreScore:
     """Precision, recall and F1 of one genre in 0..1, and its ``support``: the number of items that truly have it.
@@ -61,10 +65,11 @@ class Scores:
                 f"scores: need 'per_genre' rows with a 'genre' and a rectangular 'confusion', found {mistake!r}; "
                 "run the evaluation again"
             ) from mistake
-        if counts.shape != (len(labels), len(labels)) or counts.dtype.kind != "i" or counts.min() < 0:
+        whole = counts.shape == (len(labels), len(labels)) and counts.dtype.kind == "i"
+        if not whole or not 0 <= counts.min() <= counts.max() <= MAX_COUNT:
             raise HgenreError(
-                f"scores: 'confusion' must hold {len(labels)} x {len(labels)} whole counts, a row and column a genre; "
-                f"found shape {counts.shape} of {counts.dtype}; run the evaluation again"
+                f"scores: 'confusion' must hold {len(labels)} x {len(labels)} whole counts from 0 to {MAX_COUNT}, a "
+                f"row and column a genre; found shape {counts.shape} of {counts.dtype}; run the evaluation again"
             )
         return scores_of(counts, labels)
 

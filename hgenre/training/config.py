@@ -69,6 +69,9 @@ class TreeConfig:
         groups: nested tables and lists of genres; None derives groups from the flat net's held-out confusions.
         n_groups: with derived groups: how many; None lets the confusions choose.
         warm_start: nodes start from the flat net's weights where they have its net spec (as HD-CNN, Yan et al. 2015).
+        joint_epochs: epochs in which root and specialists, each trained by itself, are then tuned together on the
+            tree's own loss; 0 leaves that out. What validation songs do not gain by is not kept.
+        joint_learning_rate: highest learning rate of those epochs.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -76,6 +79,23 @@ class TreeConfig:
     groups: dict[str, Any] | list[Any] | None = None
     n_groups: int | None = None
     warm_start: bool = True
+    joint_epochs: int = 0
+    joint_learning_rate: float = 4e-4
+
+
+@dataclass(frozen=True)
+class RivalsConfig:
+    """What a tree is held against beside the flat net; a report without one of them says so in its first line.
+
+    Attributes:
+        flat_ensembles: flat nets that differ by their seeds, averaged: as many as the tree has nets, and two.
+        shared_trunk: one net with one head a node.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    flat_ensembles: bool = True
+    shared_trunk: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,6 +172,7 @@ class RunConfig:
     tree: TreeConfig = field(default_factory=TreeConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    rivals: RivalsConfig = field(default_factory=RivalsConfig)
     genre_sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     licence: str = ""
     data_statement: str = ""
@@ -164,16 +185,19 @@ def read_config(path: str | Path, *, manifest: str | Path | None = None) -> RunC
         ConfigError: naming every mistake with its dotted path: unknown keys, wrong types, values out of range.
     """
     path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(str(path), [("file", f"cannot be read: {error.strerror}")]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [("file", f"is not TOML: {error}")]) from None
-    config = config_from_dict(values, source=str(path))
+    config = config_from_dict(_read_toml(path), source=str(path))
     lists = {side: _resolve(f"data.lists.{side}", p, path.parent, str(path)) for side, p in config.data.lists.items()}
     found = str(manifest) if manifest else _resolve("data.manifest", config.data.manifest, path.parent, str(path))
     return replace(config, data=replace(config.data, manifest=found, lists=lists))
+
+
+def read_groups(path: str | Path) -> dict[str, Any] | list[Any] | None:
+    """The groups of the configuration in a TOML file, whether or not its data are there.
+
+    Raises:
+        ConfigError: as :func:`read_config`.
+    """
+    return config_from_dict(_read_toml(Path(path)), source=str(path)).tree.groups
 
 
 def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -> RunConfig:
@@ -203,6 +227,15 @@ def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -
 def config_to_dict(config: RunConfig) -> dict[str, Any]:
     """The whole configuration, defaults resolved, as plain JSON values."""
     return asdict(config)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), [("file", f"cannot be read: {error.strerror}")]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [("file", f"is not TOML: {error}")]) from None
 
 
 def _without(values: Mapping[str, Any], parts: Sequence[int | str]) -> dict[str, Any]:
@@ -264,6 +297,8 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         ("optimiser.patience", optimiser.patience, optimiser.patience >= 1, "at least 1"),
         ("optimiser.balance", optimiser.balance, 0 <= optimiser.balance <= 1, "in [0, 1]"),
         ("tree.n_groups", config.tree.n_groups, (config.tree.n_groups or 2) >= 2, "at least 2"),
+        ("tree.joint_epochs", config.tree.joint_epochs, config.tree.joint_epochs >= 0, "0 or more"),
+        ("tree.joint_learning_rate", config.tree.joint_learning_rate, config.tree.joint_learning_rate > 0, "above 0"),
         *(
             (f"augment.{name}", value, value >= 0, "0 or more")
             for name, value in asdict(augment).items()
