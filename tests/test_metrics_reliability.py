@@ -135,17 +135,16 @@ def test_the_interval_of_a_calibration_error_covers_it() -> None:
         chance = 0.5 + 0.6 * (confidence - 0.5)
         return np.stack([confidence, 1 - confidence], axis=1), (rng.random(n) > chance).astype(int), chance
 
+    def interval(p: np.ndarray, truth: np.ndarray, seed: int) -> tuple[float, float]:
+        return cluster_bootstrap(
+            lambda songs: expected_calibration_error(p[songs], truth[songs]), range(len(p)), 200, seed=seed
+        )
+
     p, _, chance = drawn(200_000)
     true_error = np.abs(p[:, 0] - chance).mean()
     n_covered = 0
     for seed in range(60):
-        p, truth, _ = drawn(300)
-        low, high = cluster_bootstrap(
-            lambda songs, p=p, truth=truth: expected_calibration_error(p[songs], truth[songs]),
-            range(300),
-            200,
-            seed=seed,
-        )
+        low, high = interval(*drawn(300)[:2], seed)
         n_covered += low <= true_error <= high
     assert n_covered >= 50
 
