@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgenre.tree.vote import LOGP_FLOOR, Aggregation, SongSums, answer_songs, sum_slices
+from hgenre.tree.vote import LOGP_FLOOR, Aggregation, SongSums, answer_songs, sum_slices, sum_sorted_slices
 from tests.oracles import song_answer
 
 N_SLICES, N_SONGS, N_GENRES = 24, 5, 4
@@ -41,6 +41,19 @@ def test_every_aggregation_agrees_with_counting_by_hand(seed: int) -> None:
             assert answers.genre_idx[song] == song_answer(mine.tolist(), aggregation)
             assert answers.probabilities[song] == pytest.approx(mine.mean(axis=0), abs=1e-6)
             assert answers.probabilities[song].sum() == pytest.approx(1, abs=1e-6)
+
+
+@given(st.integers(0, 100_000))
+@settings(max_examples=30)
+def test_sums_in_numpy_are_those_of_the_program_also_for_a_song_without_slices(seed: int) -> None:
+    p, song_idx, voiced = _drawn(seed)
+    p[: N_SLICES // 2, 1] = 0.0
+    song_idx = np.sort(song_idx)
+    voiced[song_idx == seed % N_SONGS] = False
+    with np.errstate(divide="ignore"):
+        ours = sum_sorted_slices(np.log(p[voiced]), song_idx[voiced], N_SONGS)
+    for mine, compiled in zip(ours, _sums(p, song_idx, voiced), strict=True):
+        np.testing.assert_allclose(mine, compiled, rtol=1e-5)
 
 
 def test_equal_votes_go_to_the_larger_summed_probability() -> None:

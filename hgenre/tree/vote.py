@@ -53,6 +53,32 @@ def sum_slices(logp: Array, song_idx: Array, voiced: Array, n_songs: int) -> Son
     )
 
 
+def sum_sorted_slices(logp: np.ndarray, song_idx: np.ndarray, n_songs: int) -> SongSums:
+    """``sum_slices`` in numpy, for slices that are all voiced and stand song by song.
+
+    Args:
+        logp: (slice, genre), natural log.
+        song_idx: (slice,) int in [0, n_songs), not falling; a song may have no slice.
+    """
+    n_voiced = np.bincount(song_idx, minlength=n_songs)
+    heard = n_voiced > 0
+    starts = (np.cumsum(n_voiced) - n_voiced)[heard]
+
+    def add(values: np.ndarray) -> np.ndarray:
+        sums = np.zeros((n_songs, values.shape[-1]))
+        sums[heard] = np.add.reduceat(values, starts, axis=0)
+        return sums
+
+    votes = np.zeros_like(logp, dtype=np.float64)
+    votes[np.arange(len(logp)), logp.argmax(axis=-1)] = 1
+    return SongSums(
+        votes=add(votes),
+        sum_p=add(np.exp(logp, dtype=np.float64)),
+        sum_logp=add(np.maximum(logp, LOGP_FLOOR, dtype=np.float64)),
+        n_voiced=n_voiced,
+    )
+
+
 @dataclass(frozen=True)
 class SongAnswers:
     """What the slices of each song say together."""
