@@ -180,3 +180,62 @@ def oracle_probabilities(tree: TreeSpec, node_p: Mapping[str, Sequence[float]], 
         if routing_steps(steps) == home:
             answer[genre] += steps_probability(steps, node_p)
     return [answer[genre] for genre in tree.labels]
+
+
+def losing_node(tree: TreeSpec, truth: str, answer: str) -> str | None:
+    """Name of the last node at which a song still could reach its true genre, when it goes home to its answer.
+
+    None when the answer is right.
+    """
+    if truth == answer:
+        return None
+    here: Node | str = tree.root
+    lost_at = ""
+    while isinstance(here, Node) and any(genre == truth for _, genre in genre_paths(here)):
+        lost_at = here.name
+        here = next(child for child in here.children if any(genre == answer for _, genre in genre_paths(child)))
+    return lost_at
+
+
+def ancestors_and_heights(tree: TreeSpec, genre: str) -> tuple[set[str], list[dict[str, int]]]:
+    """A genre's ancestors by name, itself among them but not the root; and each path's nodes with their heights."""
+
+    def height(child: Node | str) -> int:
+        return max(len(steps) for steps, _ in genre_paths(child))
+
+    paths = [[node for node, _ in steps] for steps, end in genre_paths(tree.root) if end == genre]
+    names = {node.name for path in paths for node in path} - {tree.root.name}
+    return {genre} | names, [{node.name: height(node) for node in path} for path in paths]
+
+
+def least_common_height(tree: TreeSpec, a: str, b: str) -> int:
+    """Least height of the last node that a path to ``a`` and a path to ``b`` have in common; 0 for one genre."""
+    if a == b:
+        return 0
+    ways = itertools.product(ancestors_and_heights(tree, a)[1], ancestors_and_heights(tree, b)[1])
+    return min(min(height for name, height in one.items() if name in other) for one, other in ways)
+
+
+def ledger_entry(tree: TreeSpec, choice: Mapping[str, int], truth: str) -> tuple[str, bool, dict[str, float]]:
+    """What became of one item: its cell (A, L, R or B), whether it was answered right, and how it blames the nodes.
+
+    The blame is the Shapley value by its definition: over all orders in which the nodes on the way home may be mended,
+    how often mending this one is what makes the item right. An item that is answered right blames nobody.
+    """
+    home = next(steps for steps, genre in genre_paths(tree.root) if genre == truth)
+    decisions = [(node.name, choice[node.name] == i) for node, i in home if len(node.children) > 1]
+    (_, routed), below = decisions[0], [fine for _, fine in decisions[1:]]
+    cell = {(True, True): "A", (True, False): "L", (False, True): "R", (False, False): "B"}[routed, all(below)]
+    here: Node | str = tree.root
+    while isinstance(here, Node):
+        here = here.children[choice[here.name] if len(here.children) > 1 else 0]
+    blame = {name: 0.0 for name, _ in decisions}
+    if here != truth:
+        orders = list(itertools.permutations(blame))
+        for order in orders:
+            lost = {name for name, fine in decisions if not fine}
+            for name in order:
+                if lost == {name}:
+                    blame[name] += 1 / len(orders)
+                lost -= {name}
+    return cell, here == truth, blame
