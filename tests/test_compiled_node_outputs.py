@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hgenre.compiled.answering import answer_all
+from hgenre.compiled.answering import SongResult, answer_all
 from hgenre.compiled.exported import bundle_program, weights_of
 from hgenre.compiled.node_outputs import EVALUATION_SLICES, NodeOutputs, node_outputs
 from hgenre.tree.posterior import log_posterior
@@ -73,4 +73,5 @@ def test_the_compiled_program_says_the_same(tree: TreeSpec) -> None:
         node_logp[name] = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
     program = bundle_program(bundle, Route())
     [(_, result)] = answer_all(bundle, Route(), [(0, [SONGS[0]])], lambda n: program, weights_of(bundle))
+    assert isinstance(result, SongResult)
     np.testing.assert_allclose(result.logp, log_posterior(tree, node_logp), atol=1e-4)

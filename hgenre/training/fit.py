@@ -1,8 +1,9 @@
-"""Fits a tree and its flat rival on the same songs: flat net, groups, root, specialists, temperatures."""
+"""Fits a tree and its rivals on the same songs: flat nets, groups, root, specialists, shared trunk, temperatures."""
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,15 +16,18 @@ from hgenre.features import Normalisation, fit_normalisation
 from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
 from hgenre.grouping.confusion import soft_confusion
 from hgenre.labels import Labels
-from hgenre.nets.build import Variables, build_net
+from hgenre.nets.build import Net, Variables, build_net
 from hgenre.nets.spec import NetSpec
-from hgenre.training.config import RunConfig
-from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits, train_net
+from hgenre.training.config import OptimiserConfig, RunConfig
+from hgenre.training.joint import by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
+from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits, train_net, validate, warm
 from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature
 from hgenre.tree.spec import Node, TreeSpec, flat_tree, genres_under, tree_from_groups
 
 FLAT = "flat"
+JOINT = "joint"
+TRUNK = "shared trunk"
 
 NORMALISATION_SONGS = 2000
 """More songs would hardly move the means and deviations of mel bands, and reading all of a large corpus costs time."""
@@ -31,7 +35,7 @@ NORMALISATION_SONGS = 2000
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: ``net`` is ``flat`` or a node's name; ``share_done`` is of the whole fit, in [0, 1]."""
+    """Where training stands: ``net`` is a net's name in the history; ``share_done`` is of the whole fit, in [0, 1]."""
 
     net: str
     epoch: Epoch
@@ -39,14 +43,36 @@ class Progress:
     share_done: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Trunk:
+    """One net with one head a node of ``tree``: a rival that shares all layers but the last."""
+
+    tree: TreeSpec
+    spec: NetSpec
+    variables: Variables
+    temperatures: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
 class Fitted:
-    """What one fit leaves behind; ``history`` maps ``flat`` and node names to epochs."""
+    """What one fit leaves behind.
+
+    Attributes:
+        tree, flat: None for the tree where none was asked for.
+        history: ``flat``, node and rivals' names -> epochs.
+        stagewise: the tree before its nets were tuned together; None where they were not.
+        flat_nets: further flat nets, which differ from ``flat`` by their seed alone; with it they are as many nets as
+            the tree has.
+        trunk: the shared trunk.
+    """
 
     tree: Bundle | None
     flat: Bundle
     history: Mapping[str, tuple[Epoch, ...]]
     grouping: Mapping[str, Any]
+    stagewise: Bundle | None = None
+    flat_nets: tuple[Bundle, ...] = ()
+    trunk: Trunk | None = None
 
 
 def fit(
@@ -61,7 +87,7 @@ def fit(
     about: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Fitted:
-    """Trains the flat net, finds the groups if the configuration gives none, trains every node of the tree.
+    """Trains the flat net, finds groups if the configuration gives none, trains every node of the tree, then rivals.
 
     Normalisation comes from the training songs; early stopping, temperatures and derived groups from validation songs.
 
@@ -69,81 +95,204 @@ def fit(
         facts: song id -> the manifest's row, for the list of songs seen.
         with_tree: train the flat net only when False.
     """
-    normalisation = (
-        fit_normalisation((train.cut(i) for i in spread_songs(len(train))), train.features)
-        if config.features.normalise == "training"
-        else Normalisation.per_song(train.features.n_mels)
-    )
     given = tree_from_groups(labels, config.tree.groups) if config.tree.groups is not None else None
     flat_spec = flat_tree(labels)
-    work = _Work(config, labels, train, given if with_tree else flat_spec, on_progress)
-    history: dict[str, tuple[Epoch, ...]] = {}
-    seen = tuple(
-        SeenSong(song_id, facts[song_id].sha256, split)
-        for split, songs in (("train", train), ("validation", validation))
-        for song_id in songs.ids
-    )
+    run = _Run(config, labels, train, validation, seed, _Work(config, labels, train, on_progress))
+    run.work.plan(given if with_tree else flat_spec)
 
-    def net_for(
-        name: str, node: Node, spec: NetSpec, start: Variables | None = None
-    ) -> tuple[TrainedNet, float, tuple[np.ndarray, np.ndarray]]:
-        net = build_net(spec, len(node.children), config.optimiser.precision)
-        task = node_task(node, labels, name)
-        standard = standard_of(normalisation)
-        trained = train_net(
-            net,
-            task,
-            train,
-            validation,
-            standard,
-            config.optimiser,
-            config.augment,
-            seed=_net_seed(seed, name),
-            start=start,
-            on_epoch=lambda epoch: work.epoch(name, node, epoch),
-        )
-        work.finish(node)
-        history[name] = trained.history
-        held_out = task.of(validation)
-        logits, song_idx = slice_logits(build_logits(net, train.features), trained.variables, held_out, standard, None)
-        child_idx = task.child_of_genre[held_out.genre_idx[song_idx]]
-        temperature = fit_temperature(logits, child_idx, 1.0 / np.bincount(song_idx)[song_idx])
-        return trained, temperature, (logits / temperature, song_idx)
-
-    def bundle_of(tree: TreeSpec, nets: Mapping[str, tuple[TrainedNet, float]], name: str) -> Bundle:
-        return Bundle(
-            tree=tree,
-            features=train.features,
-            slices=train.slices,
-            normalisation=normalisation,
-            nets={node.name: _net_spec(config, node, tree) for node in tree.net_nodes},
-            variables={node: trained.variables for node, (trained, _) in nets.items()},
-            temperatures={node: temperature for node, (_, temperature) in nets.items()},
-            songs_seen=seen,
-            about=about or {},
-            name=name,
-        )
-
-    flat_net, flat_temperature, flat_held_out = net_for(FLAT, flat_spec.root, config.net)
-    flat = bundle_of(flat_spec, {flat_spec.root.name: (flat_net, flat_temperature)}, f"{config.name}-flat")
+    flat_net, flat_logits = run.node(FLAT, flat_spec.root, config.net)
+    flat = run.bundle(flat_spec, {flat_spec.root.name: flat_net}, f"{config.name}-flat", facts, about)
     if not with_tree:
-        return Fitted(None, flat, history, {})
+        return Fitted(None, flat, run.history, {})
 
     grouping: dict[str, Any] = {"source": "config"}
     tree = given
     if tree is None:
-        tree, grouping = derived_tree(config, labels, validation, *flat_held_out)
-        work.plan(tree)
+        tree, grouping = derived_tree(config, labels, validation, *flat_logits)
+        run.work.plan(tree)
+    if tree.is_flat:
+        return Fitted(
+            run.bundle(tree, {tree.root.name: flat_net}, config.name, facts, about), flat, run.history, grouping
+        )
     nets = {}
     for node in tree.net_nodes:
-        if tree.is_flat:
-            nets[node.name] = (flat_net, flat_temperature)
-            continue
         spec = _net_spec(config, node, tree)
-        start = flat_net.variables if config.tree.warm_start and spec == config.net else None
-        trained, temperature, _ = net_for(node.name, node, spec, start)
-        nets[node.name] = (trained, temperature)
-    return Fitted(bundle_of(tree, nets, config.name), flat, history, grouping)
+        nets[node.name], _ = run.node(node.name, node, spec, _warm_start(config, spec, flat_net))
+    result = run.bundle(tree, nets, config.name, facts, about)
+    stagewise = None
+    if config.tree.joint_epochs:
+        stagewise, result = result, run.together(result)
+
+    flat_nets: list[Bundle] = []
+    if config.rivals.flat_ensembles:
+        for k in range(2, max(len(tree.net_nodes), 2) + 1):
+            other, _ = run.node(f"{FLAT} {k}", flat_spec.root, config.net)
+            flat_nets.append(run.bundle(flat_spec, {flat_spec.root.name: other}, f"{flat.name}-{k}", facts, about))
+    trunk = None
+    if config.rivals.shared_trunk:
+        trunk = run.trunk(tree, _warm_start(config, config.net, flat_net))
+    return Fitted(result, flat, run.history, grouping, stagewise, tuple(flat_nets), trunk)
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """A net's variables with the temperature that validation songs gave it."""
+
+    variables: Variables
+    temperature: float
+
+
+class _Run:
+    """One fit's songs and settings, and what trains single nets under them."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        labels: Labels,
+        train: LearningSongs,
+        validation: LearningSongs,
+        seed: int,
+        work: "_Work",
+    ) -> None:
+        self.config, self.labels, self.train, self.validation, self.seed = config, labels, train, validation, seed
+        self.work = work
+        self.history: dict[str, tuple[Epoch, ...]] = {}
+        self.normalisation = (
+            fit_normalisation((train.cut(i) for i in spread_songs(len(train))), train.features)
+            if config.features.normalise == "training"
+            else Normalisation.per_song(train.features.n_mels)
+        )
+        self.standard = standard_of(self.normalisation)
+
+    def node(
+        self,
+        name: str,
+        node: Node,
+        spec: NetSpec,
+        start: Callable[[Variables], Variables] = lambda drawn: drawn,
+    ) -> tuple[_Calibrated, tuple[np.ndarray, np.ndarray]]:
+        """Trains one node's net; also its calibrated validation logits (slice, child) and their songs (slice,)."""
+        net = build_net(spec, len(node.children), self.config.optimiser.precision)
+        task = node_task(node, self.labels, name)
+        trained = self._train(name, net, task, self.config.optimiser, start, self.work.size(node))
+        logits, song_idx = self._validation_logits(net, trained.variables, task)
+        temperature = self._temperature(task, logits, song_idx)
+        return _Calibrated(trained.variables, temperature), (logits / temperature, song_idx)
+
+    def together(self, stagewise: Bundle) -> Bundle:
+        """The tree with all its nets tuned on the tree's own loss, or as it was where validation songs gain nothing."""
+        tree, config = stagewise.tree, self.config
+        net = tree_as_net(tree, tuple(stagewise.nets[node.name] for node in tree.net_nodes))
+        task = node_task(flat_tree(self.labels).root, self.labels, JOINT)
+        before = joined({name: dict(own) for name, own in stagewise.variables.items()})
+        optimiser = replace(
+            config.optimiser, epochs=config.tree.joint_epochs, learning_rate=config.tree.joint_learning_rate
+        )
+        logits_of = build_logits(net, self.train.features)
+        loss_before, _ = validate(logits_of, before, task, self.validation, self.standard)
+        size = len(tree.net_nodes) * self.work.size(flat_tree(self.labels).root)
+        trained = self._train(JOINT, net, task, optimiser, lambda drawn: before, size)
+        if min(epoch.validation_loss for epoch in trained.history) >= loss_before:
+            return stagewise
+        temperatures = {}
+        variables = parted(trained.variables)
+        for node in tree.net_nodes:
+            own = build_net(stagewise.nets[node.name], len(node.children), config.optimiser.precision)
+            node_only = node_task(node, self.labels, node.name)
+            temperatures[node.name] = self._temperature(
+                node_only, *self._validation_logits(own, variables[node.name], node_only)
+            )
+        return replace(stagewise, variables=variables, temperatures=temperatures)
+
+    def trunk(self, tree: TreeSpec, start: Callable[[Variables], Variables]) -> Trunk:
+        """Trains one net with one head a node."""
+        config = self.config
+        everything = flat_tree(self.labels).root
+        task = node_task(everything, self.labels, TRUNK)
+        net = shared_trunk(tree, config.net, config.optimiser.precision)
+        trained = self._train(TRUNK, net, task, config.optimiser, start, self.work.size(everything))
+        heads = trunk_logits(tree, config.net, config.optimiser.precision)
+        logits, song_idx = self._validation_logits(heads, trained.variables, task)
+        temperatures = {}
+        for node in tree.net_nodes:
+            node_only = node_task(node, self.labels, node.name)
+            child_idx = node_only.child_of_genre[self.validation.genre_idx[song_idx]]
+            here = child_idx >= 0
+            own = by_node(tree, logits)[node.name]
+            temperatures[node.name] = fit_temperature(own[here], child_idx[here], _song_weights(song_idx[here]))
+        return Trunk(tree, config.net, trained.variables, temperatures)
+
+    def bundle(
+        self,
+        tree: TreeSpec,
+        nets: Mapping[str, _Calibrated],
+        name: str,
+        facts: Mapping[str, Song],
+        about: Mapping[str, Any] | None,
+    ) -> Bundle:
+        """The trained nets with everything that travels with them."""
+        return Bundle(
+            tree=tree,
+            features=self.train.features,
+            slices=self.train.slices,
+            normalisation=self.normalisation,
+            nets={node.name: _net_spec(self.config, node, tree) for node in tree.net_nodes},
+            variables={node: own.variables for node, own in nets.items()},
+            temperatures={node: own.temperature for node, own in nets.items()},
+            songs_seen=tuple(
+                SeenSong(song_id, facts[song_id].sha256, split)
+                for split, songs in (("train", self.train), ("validation", self.validation))
+                for song_id in songs.ids
+            ),
+            about=about or {},
+            name=name,
+        )
+
+    def _train(
+        self,
+        name: str,
+        net: Net,
+        task: NodeTask,
+        optimiser: OptimiserConfig,
+        start: Callable[[Variables], Variables],
+        size: int,
+    ) -> TrainedNet:
+        trained = train_net(
+            net,
+            task,
+            self.train,
+            self.validation,
+            self.standard,
+            optimiser,
+            self.config.augment,
+            seed=_net_seed(self.seed, name),
+            start=start,
+            on_epoch=lambda epoch: self.work.epoch(name, size, epoch, optimiser.epochs),
+        )
+        self.work.finish(size * optimiser.epochs)
+        self.history[name] = trained.history
+        return trained
+
+    def _validation_logits(self, net: Net, variables: Variables, task: NodeTask) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (slice, child) of the task's validation songs, and the song (slice,) among them."""
+        held_out = task.of(self.validation)
+        return slice_logits(build_logits(net, self.train.features), variables, held_out, self.standard, None)
+
+    def _temperature(self, task: NodeTask, logits: np.ndarray, song_idx: np.ndarray) -> float:
+        child_idx = task.child_of_genre[task.of(self.validation).genre_idx[song_idx]]
+        return fit_temperature(logits, child_idx, _song_weights(song_idx))
+
+
+def _song_weights(song_idx: np.ndarray) -> np.ndarray:
+    """(slice,) weights under which every song weighs 1."""
+    return 1.0 / np.bincount(song_idx)[song_idx]
+
+
+def _warm_start(config: RunConfig, spec: NetSpec, flat_net: _Calibrated) -> Callable[[Variables], Variables]:
+    """The flat net's weights below the last layer, where the configuration wants them and the specs agree."""
+    if config.tree.warm_start and spec == config.net:
+        return partial(warm, flat_net.variables)
+    return lambda drawn: drawn
 
 
 def spread_songs(n_songs: int) -> list[int]:
@@ -198,38 +347,41 @@ def _net_seed(seed: int, name: str) -> int:
 
 
 class _Work:
-    """How much of a fit is done, counted in songs times epochs."""
+    """How much of a fit is done, counted in songs times epochs times nets."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        labels: Labels,
-        train: LearningSongs,
-        tree: TreeSpec | None,
-        on_progress: Callable[[Progress], None],
+        self, config: RunConfig, labels: Labels, train: LearningSongs, on_progress: Callable[[Progress], None]
     ) -> None:
-        self._n_epochs = config.optimiser.epochs
+        self._config = config
         counts = np.bincount(train.genre_idx, minlength=len(labels))
         self._n_songs = dict(zip(labels, counts.tolist(), strict=True))
+        self._everything = self.size(flat_tree(labels).root)
         self._on_progress = on_progress
-        self._done = 0.0
-        everything = self._size(flat_tree(labels).root)
-        # A tree that is not known yet is taken to have a root and specialists that share the songs.
-        self._total = 3 * everything if tree is None else everything
-        self._everything = everything
-        if tree is not None:
-            self.plan(tree)
+        self._done = 0
+        self._total = 1
 
-    def plan(self, tree: TreeSpec) -> None:
-        nodes = () if tree.is_flat else tree.net_nodes
-        self._total = self._everything + sum(self._size(node) for node in nodes)
+    def plan(self, tree: TreeSpec | None) -> None:
+        """Takes a tree that is not known yet for one of a root and two specialists that share the songs."""
+        n_epochs, joint_epochs, rivals = (
+            self._config.optimiser.epochs,
+            self._config.tree.joint_epochs,
+            self._config.rivals,
+        )
+        total = n_epochs * self._everything
+        if tree is None or not tree.is_flat:
+            n_nets = 3 if tree is None else len(tree.net_nodes)
+            nodes = 2 * self._everything if tree is None else sum(self.size(node) for node in tree.net_nodes)
+            n_others = rivals.flat_ensembles * (max(n_nets, 2) - 1) + rivals.shared_trunk
+            total += n_epochs * (nodes + n_others * self._everything) + joint_epochs * n_nets * self._everything
+        self._total = total
 
-    def epoch(self, name: str, node: Node, epoch: Epoch) -> None:
-        part = self._size(node) * epoch.epoch / self._n_epochs
-        self._on_progress(Progress(name, epoch, self._n_epochs, min(1.0, (self._done + part) / self._total)))
+    def epoch(self, name: str, size: int, epoch: Epoch, n_epochs: int) -> None:
+        done = self._done + size * epoch.epoch
+        self._on_progress(Progress(name, epoch, n_epochs, min(1.0, done / self._total)))
 
-    def finish(self, node: Node) -> None:
-        self._done += self._size(node)
+    def finish(self, work: int) -> None:
+        self._done += work
 
-    def _size(self, node: Node) -> int:
+    def size(self, node: Node) -> int:
+        """Songs that the node's net learns from."""
         return sum(self._n_songs[genre] for child in node.children for genre in genres_under(child))

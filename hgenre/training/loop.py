@@ -81,14 +81,13 @@ def train_net(
     augment: AugmentConfig,
     *,
     seed: int,
-    start: Variables | None = None,
+    start: Callable[[Variables], Variables] = lambda drawn: drawn,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> TrainedNet:
     """Trains one net on the songs under its node and keeps the epoch with the best validation song log-loss.
 
-    Weights, draws and augmentation follow from ``seed``; ``start`` gives the weights of another net of the same spec to
-    begin with, its last layer apart. The batch is spread over all local devices; batch statistics
-    are those of the whole batch.
+    Weights, draws and augmentation follow from ``seed``; ``start`` makes the weights to begin with from those drawn.
+    The batch is spread over all local devices; batch statistics are those of the whole batch.
 
     Raises:
         FeatureError: no training or no validation song stands under the node, or the loss became NaN.
@@ -106,9 +105,7 @@ def train_net(
     random = np.random.default_rng(seed)
 
     _, replicated = shardings(optimiser.batch_size)
-    variables = net.init(init_key, train.features.n_mels, train.slices.n_frames)
-    if start is not None:
-        variables = warm(variables, start)
+    variables = start(net.init(init_key, train.features.n_mels, train.slices.n_frames))
     state = TrainState(
         variables["params"], variables["batch_stats"], build_optimiser(optimiser).init(variables["params"])
     )
@@ -158,9 +155,9 @@ def train_net(
     return TrainedNet(best[2], tuple(history), best[1])
 
 
-def warm(variables: Variables, start: Variables) -> Variables:
-    """``variables`` with every layer but the last taken from ``start``, a net of the same spec."""
-    last = {LAST_LAYER: variables["params"][LAST_LAYER]}
+def warm(start: Variables, drawn: Variables) -> Variables:
+    """``drawn`` with every layer but the last taken from ``start``, a net of the same spec."""
+    last = {LAST_LAYER: drawn["params"][LAST_LAYER]}
     return {"params": {**start["params"], **last}, "batch_stats": start["batch_stats"]}
 
 
