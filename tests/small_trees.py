@@ -23,8 +23,9 @@ TREES = {"flat": FLAT, "plain": PLAIN, "ragged": RAGGED, "overlapping": OVERLAPP
 
 
 @st.composite
-def genre_trees(draw: st.DrawFn, max_genres: int = 8) -> TreeSpec:
-    """Trees of 2 to ``max_genres`` genres: ragged, up to 5 deep, perhaps overlapping, perhaps with only children."""
+def genre_trees(draw: st.DrawFn, max_genres: int = 8, max_depth: int = 5) -> TreeSpec:
+    """Trees of 2 to ``max_genres`` genres: ragged, groups up to ``max_depth`` below the root, perhaps overlapping,
+    perhaps with only children."""
     labels = Labels(tuple(f"genre {i}" for i in range(draw(st.integers(2, max_genres)))))
     n_groups = 0
 
@@ -37,7 +38,7 @@ def genre_trees(draw: st.DrawFn, max_genres: int = 8) -> TreeSpec:
         while genres:
             n_taken = draw(st.integers(1, len(genres)))
             taken, genres = genres[:n_taken], genres[n_taken:]
-            if depth < 5 and draw(st.booleans()):
+            if depth < max_depth and draw(st.booleans()):
                 guests = draw(st.sets(st.sampled_from(labels.genres), max_size=2))
                 children.append(group(sorted({*taken, *guests}), depth + 1))
             else:
