@@ -5,6 +5,7 @@ import typer
 from hgenre.cli.demo_corpus import demo_corpus
 from hgenre.cli.doctor import doctor
 from hgenre.cli.evaluate import evaluate
+from hgenre.cli.forecast import forecast
 from hgenre.cli.import_features import import_features
 from hgenre.cli.index import index
 from hgenre.cli.inspect import inspect
@@ -26,6 +27,7 @@ for command in (
     train,
     cross_validate,
     evaluate,
+    forecast,
     inspect,
     models,
     doctor,
