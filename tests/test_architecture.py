@@ -21,7 +21,7 @@ PACKAGE = Path(hgenre.__file__).parent
 FLOORS = (
     {"audio", "features", "tree", "metrics", "errors", "labels"},
     {"nets", "grouping"},
-    {"data", "bundle", "compiled", "training", "demo", "shipped"},
+    {"data", "bundle", "compiled", "training", "demo", "shipped", "taxonomy"},
     {"train", "predict", "evaluate", "results"},
     {"studies", "report"},
     {"cli"},
