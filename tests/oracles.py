@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from hgenre.data.manifest import Song
+from hgenre.tree.evidence import SongEvidence
 from hgenre.tree.spec import Node, TreeSpec
 
 
@@ -239,3 +240,52 @@ def ledger_entry(tree: TreeSpec, choice: Mapping[str, int], truth: str) -> tuple
                     blame[name] += 1 / len(orders)
                 lost -= {name}
     return cell, here == truth, blame
+
+
+def calibrated_probabilities(
+    tree: TreeSpec,
+    logits_of_slice: Sequence[Mapping[str, Sequence[float]]],
+    temperatures: Mapping[str, float],
+    path_temperature: float,
+    song_temperature: float,
+) -> list[float]:
+    """A song's genre probabilities: powers of probabilities, scaled to sum to 1, for the slices and for their mean."""
+
+    def powers(p: Sequence[float], temperature: float) -> list[float]:
+        raised = [value ** (1 / temperature) for value in p]
+        return [value / math.fsum(raised) for value in raised]
+
+    slices = []
+    for logits in logits_of_slice:
+        node_p = {n: powers([math.exp(v) for v in row], temperatures[n]) for n, row in logits.items()}
+        slices.append(powers(genre_probabilities(tree, node_p), path_temperature))
+    return powers([math.fsum(column) / len(slices) for column in zip(*slices, strict=True)], song_temperature)
+
+
+def stopped_song(tree: TreeSpec, song: SongEvidence, threshold: float) -> set[str]:
+    """The genres of a song's answer: the smallest step that is sure enough of those that leave a genre out."""
+    at: Node | str = tree.root
+    steps = []
+    while isinstance(at, Node):
+        at = next(
+            c for c in at.children if tree.labels.genres[song.genre_idx] in ({c} if isinstance(c, str) else c.genres)
+        )
+        steps.append({at} if isinstance(at, str) else set(at.genres))
+    steps = [genres for genres in steps if genres != set(tree.labels)]
+    sure = [genres for genres, p in zip(steps, song.path_p, strict=True) if p >= threshold]
+    return min(sure, key=len, default=set())
+
+
+def least_stopping_threshold(
+    tree: TreeSpec, evidence: Sequence[SongEvidence], target: float, confidence: float
+) -> float | None:
+    """The least probability of any step at which an exact binomial tail does not exceed ``1 - confidence``."""
+    passing = []
+    for threshold in {p for song in evidence for p in song.path_p}:
+        answers = [(song, genres) for song in evidence if (genres := stopped_song(tree, song, threshold))]
+        n_wrong = sum(tree.labels.genres[song.true_idx] not in genres for song, genres in answers)
+        n = len(answers)
+        tail = math.fsum(math.comb(n, w) * (1 - target) ** w * target ** (n - w) for w in range(n_wrong + 1))
+        if tail <= 1 - confidence:
+            passing.append(threshold)
+    return min(passing, default=None)

@@ -87,7 +87,8 @@ def _by_threshold(tree: TreeSpec, evidence: Evidence) -> tuple[np.ndarray, np.nd
             changes.append((p, i == 0, right[i] - (i > 0 and right[i - 1])))
     falling, answered, right_more = np.array(sorted(changes, reverse=True), float).reshape(-1, 3).T
     last_of_equals = np.append(np.diff(falling) < 0, True)[: len(falling)]
-    return falling[last_of_equals], answered.cumsum()[last_of_equals], right_more.cumsum()[last_of_equals]
+    n_answered, n_right = (change.cumsum().astype(int) for change in (answered, right_more))
+    return falling[last_of_equals], n_answered[last_of_equals], n_right[last_of_equals]
 
 
 def _genres_of_steps(tree: TreeSpec) -> list[list[set[int]]]:
