@@ -18,7 +18,10 @@ from hgenre.errors import FeatureError, LeakError, ManifestError
 from hgenre.features import LogMelSpec, cut_slices
 from hgenre.labels import Labels
 from hgenre.metrics.classification import Scores, score
+from hgenre.metrics.hierarchical import ancestor_heights, hierarchical_scores, least_expected_cost, node_height
 from hgenre.metrics.intervals import mcnemar_exact, paired_bootstrap
+from hgenre.metrics.reliability import confidence_report
+from hgenre.taxonomy import Taxonomy
 from hgenre.tree.route import Route
 
 
@@ -96,6 +99,38 @@ def middle_scores(found: Sequence[SongOutcome], labels: Labels) -> Scores:
     return score(np.array([o.true_idx for o in found]), np.array([o.middle_genre_idx for o in found]), labels)
 
 
+def confidence(found: Sequence[SongOutcome]) -> dict[str, Any]:
+    """What the songs' probabilities are worth; the calibration error's interval is over artists where known."""
+    return confidence_report(
+        np.array([o.probabilities for o in found]),
+        [o.true_idx for o in found],
+        [o.genre_idx for o in found],
+        [o.cluster for o in found],
+    )
+
+
+def under_taxonomy(found: Sequence[SongOutcome], labels: Labels, taxonomy: Taxonomy) -> dict[str, Any]:
+    """How bad the songs' mistakes are under a taxonomy, and the same for the answers of least expected cost there.
+
+    ``height`` is the largest severity that the taxonomy knows.
+    """
+    true_idx = np.array([o.true_idx for o in found])
+    cost = ancestor_heights(labels, taxonomy.tree)
+    cautious_idx = least_expected_cost([o.probabilities for o in found], cost)
+
+    def described(answer_idx: np.ndarray) -> dict[str, Any]:
+        right = score(true_idx, answer_idx, labels)
+        scores = hierarchical_scores(true_idx, answer_idx, labels, taxonomy.tree)
+        return {"accuracy": right.accuracy, "interval": list(right.interval), **scores.to_json()}
+
+    return {
+        "name": taxonomy.name,
+        "height": node_height(taxonomy.tree.root),
+        **described(np.array([o.genre_idx for o in found])),
+        "least_cost": described(cautious_idx),
+    }
+
+
 def compare(ours: Sequence[SongOutcome], theirs: Sequence[SongOutcome], *, seed: int = 0) -> dict[str, Any]:
     """Paired comparison over the same songs: difference of accuracies, bootstrap over artists, exact McNemar."""
     by_id = {o.song_id: o for o in theirs}
@@ -103,16 +138,20 @@ def compare(ours: Sequence[SongOutcome], theirs: Sequence[SongOutcome], *, seed:
 
     a = np.array([o.genre_idx == o.true_idx for o, _ in pairs])
     b = np.array([o.genre_idx == o.true_idx for _, o in pairs])
-    clusters = np.array([o.cluster for o, _ in pairs])
-    mcnemar = mcnemar_exact(a, b)
-    low, high = paired_bootstrap(a, b, seed=seed, clusters=clusters)
+    return compare_right(a, b, np.array([o.cluster for o, _ in pairs]), seed=seed)
+
+
+def compare_right(tree: np.ndarray, flat: np.ndarray, clusters: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """``compare`` from which songs each has right, (song,) bool, and what is drawn as a whole, (song,)."""
+    mcnemar = mcnemar_exact(tree, flat)
+    low, high = paired_bootstrap(tree, flat, seed=seed, clusters=clusters)
     return {
-        "difference": float(a.mean() - b.mean()),
+        "difference": float(tree.mean() - flat.mean()),
         "interval": [low, high],
         "mcnemar_p": mcnemar.p,
         "tree_only": mcnemar.a_only,
         "flat_only": mcnemar.b_only,
-        "n": len(pairs),
+        "n": len(tree),
     }
 
 
@@ -141,22 +180,8 @@ def frames_for(
     return source
 
 
-def evaluate(
-    bundle: Bundle,
-    manifest: Manifest,
-    cache_dir: Path,
-    *,
-    route: Route | None = None,
-    allow_seen: bool = False,
-    on_song: Callable[[], None] = lambda: None,
-    on_frames: Callable[[Song], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Scores of a bundle on a manifest's songs, as ``results.json`` holds them.
-
-    Raises:
-        LeakError: songs that the bundle has seen are among them, unless ``allow_seen``, and then the result says so.
-        ManifestError: genres that the bundle does not know, or nothing to evaluate.
-    """
+def check_songs(bundle: Bundle, manifest: Manifest, *, allow_seen: bool) -> Sequence[str]:
+    """The songs that a bundle has seen among those that it is to be scored on; raises as ``evaluate``."""
     if not manifest.usable:
         raise ManifestError(
             f"nothing to evaluate: none of {len(manifest.songs)} songs has a genre and no fault; see the manifest's "
@@ -176,6 +201,27 @@ def evaluate(
             "the result will say so too",
             seen,
         )
+    return seen
+
+
+def evaluate(
+    bundle: Bundle,
+    manifest: Manifest,
+    cache_dir: Path,
+    *,
+    route: Route | None = None,
+    allow_seen: bool = False,
+    taxonomy: Taxonomy | None = None,
+    on_song: Callable[[], None] = lambda: None,
+    on_frames: Callable[[Song], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Scores of a bundle on a manifest's songs, as ``results.json`` holds them; its mistakes too, under a ``taxonomy``.
+
+    Raises:
+        LeakError: songs that the bundle has seen are among them, unless ``allow_seen``, and then the result says so.
+        ManifestError: genres that the bundle does not know, or nothing to evaluate.
+    """
+    seen = check_songs(bundle, manifest, allow_seen=allow_seen)
     source = frames_for(bundle, manifest, cache_dir, on_frames)
     found = outcomes(bundle, source.songs, source.frames, cache_dir, route, on_song)
     if not found:
@@ -195,5 +241,7 @@ def evaluate(
         "labels": list(bundle.labels),
         **scores_json(scores(found, bundle.labels)),
         "middle_slice": middle_scores(found, bundle.labels).to_json(),
+        "confidence": confidence(found),
+        **({"taxonomy": under_taxonomy(found, bundle.labels, taxonomy)} if taxonomy else {}),
         "warnings": warnings,
     }

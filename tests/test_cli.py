@@ -166,7 +166,27 @@ def test_evaluate_scores_unseen_songs(hgenre: Callable[..., Finished], bundle_di
     assert tables.status == 0
     assert f"tiny, route hard/song/majority, {result['n_songs']} songs" in tables.out
     assert f"songs   {result['song']['accuracy']:.1%}" in tables.out
+    assert f"confidence: calibration error {result['confidence']['ece']['value']:.1%}  [" in tables.out
+    assert f"{1 - result['song']['accuracy']:.1%} of all; area under" in tables.out
     assert all(tables.out.count(genre) == 3 for genre in GENRES)  # no name is cut where no terminal sets a width
+
+
+def test_evaluate_judges_mistakes_under_a_taxonomy(
+    hgenre: Callable[..., Finished], bundle_dir: Path, unseen_csv: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(f"groups = [{list(GENRES[:2])}, {{ drone = {list(GENRES[2:])} }}]", encoding="utf-8")
+    options = ["--manifest", unseen_csv, "--split", "test", "--taxonomy", own]
+    found = json.loads(hgenre("evaluate", bundle_dir, *options, "--json").out)["taxonomy"]
+    assert (found["name"], found["height"]) == ("own", 2)
+    tables = hgenre("evaluate", bundle_dir, *options).out
+    for name, row in (("answers", found), ("of least expected cost", found["least_cost"])):
+        severity = "-" if row["severity"] is None else f"{row['severity']:.2f} of 2"
+        cells = [name, *(f"{row[k]:.1%}" for k in ("accuracy", "hP", "hR", "hF")), severity, f"{row['distance']:.2f}"]
+        assert " ".join(cells) in " ".join(tables.replace("│", "").split())
+    missing = hgenre("evaluate", bundle_dir, "--manifest", unseen_csv, "--taxonomy", "gtzan10-fma")
+    assert (missing.status, missing.out) == (2, "")
+    assert "groups: lacks clatterbop, fogsong, moorhum, pebbleskip, which the model answers" in missing.err
 
 
 def test_evaluate_refuses_seen_songs_unless_told_to(

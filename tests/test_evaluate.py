@@ -12,8 +12,14 @@ from hgenre.bundle import Bundle
 from hgenre.data.import_features import import_arrays
 from hgenre.data.manifest import Manifest
 from hgenre.errors import FeatureError, LeakError, ManifestError
-from hgenre.evaluate import SongOutcome, compare, evaluate
+from hgenre.evaluate import SongOutcome, compare, evaluate, under_taxonomy
 from hgenre.features import ArraySpec
+from hgenre.labels import Labels
+from hgenre.taxonomy import Taxonomy
+from hgenre.tree.spec import tree_from_groups
+from tests.conftest import GENRES, GROUPS
+from tests.oracles import least_common_height
+from tests.small_trees import LABELS, PLAIN
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,33 @@ def test_scores_are_those_of_the_answers(
     chosen = route or bundle.route
     assert list(result["route"].values()) == [chosen.decoder, chosen.unit, chosen.aggregation]
     assert (result["model"], result["digest"]) == ("tiny", bundle.digest)
+
+
+def test_confidence_is_that_of_the_answers(bundle: Bundle, unseen: Manifest, cache_dir: Path) -> None:
+    result = evaluate(bundle, unseen, cache_dir)
+    answers = Model(bundle).predict([unseen.audio_path(song) for song in unseen.songs])
+    losses, briers = [], []
+    for song, answer in zip(unseen.songs, answers, strict=True):
+        assert isinstance(answer, SongAnswer)
+        losses.append(-np.log(answer.probabilities[song.genre]))
+        briers.append(sum((p - (genre == song.genre)) ** 2 for genre, p in answer.probabilities.items()))
+    found = result["confidence"]
+    assert (found["log_loss"], found["brier"]) == pytest.approx((np.mean(losses), np.mean(briers)))
+    assert found["risk_coverage"][-1] == [1.0, pytest.approx(1 - result["song"]["accuracy"])]
+    low, high = found["ece"]["interval"]
+    assert 0 <= low <= high <= 1
+    assert "taxonomy" not in result
+
+
+def test_mistakes_are_judged_under_a_taxonomy(bundle: Bundle, unseen: Manifest, cache_dir: Path) -> None:
+    tree = tree_from_groups(Labels((*GENRES, "polka")), ["polka", {"invented": [{k: v} for k, v in GROUPS.items()]}])
+    result = evaluate(bundle, unseen, cache_dir, taxonomy=Taxonomy("own", tree))
+    heights = np.array([[least_common_height(tree, a, b) for b in bundle.labels] for a in bundle.labels])
+    found = result["taxonomy"]
+    assert (found["name"], found["height"], found["accuracy"]) == ("own", 3, result["song"]["accuracy"])
+    confusion = np.array(result["song"]["confusion"])
+    assert found["distance"] == pytest.approx((confusion * heights).sum() / confusion.sum())
+    assert set(found["least_cost"]) == set(found) - {"name", "height", "least_cost"}
 
 
 def test_the_results_of_the_training_run_are_reproduced(bundle: Bundle, unseen: Manifest, cache_dir: Path) -> None:
@@ -129,6 +162,16 @@ def test_a_model_of_arrays_is_evaluated_on_arrays(bundle: Bundle, arrays: Manife
 def outcome(song_id: str, artist: str, genre_idx: int, middle_genre_idx: int) -> SongOutcome:
     nothing = np.zeros(2)
     return SongOutcome(song_id, artist, 0, genre_idx, middle_genre_idx, nothing, nothing)
+
+
+def test_least_expected_cost_may_answer_another_genre() -> None:
+    nothing = np.zeros(1)
+    sure, torn = np.eye(6)[0], np.array([0.0, 0.0, 0.4, 0.3, 0.3, 0.0])  # d and e stand in one group, c in the other
+    found = [SongOutcome("1", "x", 0, 0, 0, sure, nothing), SongOutcome("2", "y", 4, 2, 2, torn, nothing)]
+    result = under_taxonomy(found, LABELS, Taxonomy("plain", PLAIN))
+    figures = ("accuracy", "hP", "hR", "hF", "severity", "distance")
+    assert [result[k] for k in figures] == [0.5, 0.5, 0.5, 0.5, 2.0, 1.0]
+    assert [result["least_cost"][k] for k in figures] == [0.5, 0.75, 0.75, 0.75, 1.0, 0.5]
 
 
 def test_comparison_pairs_songs_by_their_ids() -> None:

@@ -3,11 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hgenre.cli.route import Aggregation, Decoder, Unit, chosen_route
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def evaluate(
@@ -18,9 +21,13 @@ def evaluate(
     unit: Unit = None,
     vote: Aggregation = None,
     allow_seen: Annotated[bool, typer.Option(help="Score songs the model has seen too; the result says so.")] = False,
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(help="Also judge mistakes under a taxonomy: gtzan10-fma, or a TOML file that holds groups."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Score a model on a manifest's songs: accuracy, per-genre precision, recall and F1, confusions."""
+    """Score a model on a manifest's songs: accuracy, per-genre precision, recall and F1, confusions, confidence."""
     from dataclasses import replace
 
     from hgenre.bundle import load_bundle
@@ -29,8 +36,10 @@ def evaluate(
     from hgenre.data.manifest import read_manifest
     from hgenre.evaluate import evaluate as run
     from hgenre.shipped import find_bundle
+    from hgenre.taxonomy import read_taxonomy
 
     loaded = load_bundle(find_bundle(bundle))
+    outside = None if taxonomy is None else read_taxonomy(taxonomy, loaded.labels)
     songs = read_manifest(manifest)
     if split is not None:
         kept = tuple(song for song in songs.songs if song.split == split)
@@ -46,6 +55,7 @@ def evaluate(
             default_cache_dir(),
             route=chosen_route(loaded.route, route, unit, vote),
             allow_seen=allow_seen,
+            taxonomy=outside,
             on_frames=lambda song: on_frames(song, n_songs),
         )
     if as_json:
@@ -66,6 +76,7 @@ def _print_tables(result: dict[str, Any]) -> None:
     console.print(f"{result['model']}, route {'/'.join(result['route'].values())}, {result['n_songs']} songs")
     console.print(f"songs   {song['accuracy']:.1%}  [{low:.1%}, {high:.1%}]   slices {by_slice['accuracy']:.1%}")
     console.print(f"one slice from the middle of every song: {middle['accuracy']:.1%}")
+    _print_confidence(console, result["confidence"])
     table = Table("genre", "precision", "recall", "F1", "songs")
     for genre in song["per_genre"]:
         figures = (f"{genre[k]:.2f}" for k in ("precision", "recall", "f1"))
@@ -75,5 +86,32 @@ def _print_tables(result: dict[str, Any]) -> None:
     for genre, row in zip(result["labels"], song["confusion"], strict=True):
         confusion.add_row(escape(genre), *(str(n) if n else "·" for n in row))
     console.print(confusion)
+    if "taxonomy" in result:
+        _print_taxonomy(console, result["taxonomy"])
     for warning in result["warnings"]:
         console.print(f"warning: {warning}", markup=False)
+
+
+def _print_confidence(console: "Console", confidence: dict[str, Any]) -> None:
+    ece = confidence["ece"]
+    low, high = ece["interval"]
+    console.print(
+        f"confidence: calibration error {ece['value']:.1%}  [{low:.1%}, {high:.1%}], chance alone makes "
+        f"{ece['calibrated']:.1%}; log-loss {confidence['log_loss']:.2f}, Brier {confidence['brier']:.2f}"
+    )
+    curve = confidence["risk_coverage"]
+    wrong = [next(point for point in curve if point[0] >= share) for share in (0.25, 0.5, 0.75, 1.0)]
+    shares = ", ".join(f"{risk:.1%} of the surest {coverage:.0%}" for coverage, risk in wrong[:-1])
+    console.print(f"wrong: {shares}, {wrong[-1][1]:.1%} of all; area under that curve {confidence['aurc']:.3f}")
+
+
+def _print_taxonomy(console: "Console", found: dict[str, Any]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(f"under {escape(found['name'])}", "accuracy", "hP", "hR", "hF", "severity", "distance")
+    for name, row in (("answers", found), ("of least expected cost", found["least_cost"])):
+        severity = "-" if row["severity"] is None else f"{row['severity']:.2f} of {found['height']}"
+        shares = (f"{row[k]:.1%}" for k in ("accuracy", "hP", "hR", "hF"))
+        table.add_row(name, *shares, severity, f"{row['distance']:.2f}")
+    console.print(table)
