@@ -13,17 +13,46 @@ from hgenre.bundle import Bundle, remove_bundle, save_bundle
 from hgenre.errors import HgenreError
 from hgenre.evaluate import SongOutcome, compare, middle_scores, scores, scores_json
 from hgenre.features import ArraySpec
+from hgenre.held_out import ENSEMBLE, FLAT_ROOT, PAIR, STAGEWISE, TREE
 from hgenre.labels import Labels
 from hgenre.metrics.intervals import mean_std
 from hgenre.training.config import RunConfig
-from hgenre.training.fit import Fitted
+from hgenre.training.fit import FLAT, TRUNK, Fitted
 from hgenre.training.loop import Epoch
 from hgenre.training.prepare import Prepared
 
+CHIEF = (TREE, FLAT)
+"""The models that every table is about; the others are rivals."""
+
+FAIR_RIVALS = (ENSEMBLE, PAIR, FLAT_ROOT, TRUNK)
+"""What else the cost of a tree could buy: a report that lacks one of them says so first."""
+
 
 def model_scores(answers: Mapping[str, Sequence[SongOutcome]], labels: Labels) -> dict[str, Any]:
-    """Scores of each model as ``results.json`` holds them."""
-    return {kind: scores_json(scores(found, labels)) for kind, found in answers.items()}
+    """Scores of tree and flat net as ``results.json`` holds them."""
+    return {kind: scores_json(scores(answers[kind], labels)) for kind in CHIEF if kind in answers}
+
+
+def rivals(answers: Mapping[str, Sequence[SongOutcome]], labels: Labels, n_nets: int) -> dict[str, Any]:
+    """The tree beside each of its fair rivals, the names of those that are missing, and what joint fine-tuning did.
+
+    ``n_nets`` is the tree's.
+    """
+    if TREE not in answers:
+        return {}
+    tree = answers[TREE]
+
+    def beside(name: str) -> dict[str, Any]:
+        return {"song": scores(answers[name], labels)["song"].to_json(), "comparison": compare(tree, answers[name])}
+
+    n_models = {ENSEMBLE: max(2, n_nets), PAIR: 2, FLAT_ROOT: n_nets, TRUNK: 1}
+    found: dict[str, Any] = {
+        "rivals": [{"name": n, "models": n_models[n], **beside(n)} for n in FAIR_RIVALS if n in answers],
+        "rivals_missing": [name for name in FAIR_RIVALS if name not in answers],
+    }
+    if STAGEWISE in answers:
+        found["joint"] = {STAGEWISE: beside(STAGEWISE)["song"], "comparison": beside(STAGEWISE)["comparison"]}
+    return found
 
 
 def summarise(
@@ -33,6 +62,7 @@ def summarise(
     prepared: Prepared,
 ) -> dict[str, Any]:
     """Models over seeds and tree beside flat; the same on one slice a song, and on the configured sets of genres."""
+    found = [{kind: answers[kind] for kind in CHIEF if kind in answers} for answers in found]
     models = {}
     for kind in found[best]:
         mean, std = mean_std([run["models"][kind]["song"]["accuracy"] for run in runs])
@@ -51,8 +81,8 @@ def summarise(
             summary["views"][f"songs of {name}, one slice from the middle"] = _view(
                 part, best, prepared.labels, middle=True
             )
-    if "tree" in found[best]:
-        summary["comparison"] = compare(found[best]["tree"], found[best]["flat"])
+    if TREE in found[best]:
+        summary["comparison"] = compare(found[best][TREE], found[best][FLAT])
     return summary
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,21 +12,23 @@ import numpy as np
 
 from hgenre.bundle import Bundle
 from hgenre.data.manifest import Manifest, Song, rebase, with_split, write_manifest
-from hgenre.evaluate import left_out, outcomes
+from hgenre.evaluate import left_out
+from hgenre.held_out import FILE, TREE, HeldOut, hear, n_nets, posteriors, song_outcomes, write_held_out
 from hgenre.metrics.classification import log_loss
 from hgenre.results import (
     about_bundle,
     describe_run,
     make_run_folder,
     model_scores,
+    rivals,
     save_fit,
     summarise,
     write_history,
     write_text,
 )
 from hgenre.training.config import RunConfig, config_to_dict
-from hgenre.training.fit import Fitted, Progress, fit
-from hgenre.training.prepare import TEST, TRAIN, VALIDATION, Prepared, prepare, split_for
+from hgenre.training.fit import FLAT, Progress, fit
+from hgenre.training.prepare import TEST, TRAIN, VALIDATION, prepare, split_for
 from hgenre.tree.spec import tree_to_json
 
 
@@ -54,8 +56,8 @@ def train_tree(
     """Trains a tree and its flat rival for every seed, scores them on the songs set aside, and writes ``out``.
 
     ``out`` (``runs/<name>`` when None) holds ``config.json``, ``manifest.csv`` with the split (``slice-random``
-    splits no songs and has none), ``bundle/``, ``flat/``, ``history.csv`` and ``results.json``; the bundles are those
-    of the seed with the best validation log-loss.
+    splits no songs and has none), ``bundle/``, ``flat/``, ``history.csv``, ``outputs.npz`` and ``results.json``;
+    bundles and outputs are those of the seed with the best validation log-loss.
 
     Raises:
         ConfigError, ManifestError, LeakError: before anything is trained.
@@ -70,7 +72,7 @@ def train_tree(
     >>> config = config_from_dict({"name": "small", "tree": {"groups": dict(GROUPS)}, **small})
     >>> result = hgenre.train_tree(config, manifest)
     >>> sorted(path.name for path in result.directory.iterdir())
-    ['bundle', 'config.json', 'flat', 'history.csv', 'manifest.csv', 'results.json']
+    ['bundle', 'config.json', 'flat', 'history.csv', 'manifest.csv', 'outputs.npz', 'results.json']
     >>> hgenre.load("runs/small/bundle").genres[:3]
     ('clatterbop', 'dewharp', 'fogsong')
     """
@@ -84,7 +86,7 @@ def train_tree(
     test_songs = [facts[song_id] for song_id in by_side[TEST]]
     about = about_bundle(config, command)
 
-    runs, fits, found, losses = [], [], [], []
+    runs, fits, heard, found, losses = [], [], [], [], []
     for seed in config.seeds:
         fitted = fit(
             config,
@@ -97,15 +99,13 @@ def train_tree(
             about=about,
             on_progress=partial(on_progress, seed),
         )
-        answers = {
-            kind: outcomes(bundle, test_songs, prepared.source.frames, prepared.cache_dir)
-            for kind, bundle in (("tree", fitted.tree), ("flat", fitted.flat))
-            if bundle is not None
-        }
+        held = hear(fitted, test_songs, prepared.source.frames)
+        answers = {name: song_outcomes(held, logp) for name, logp in posteriors(held).items()}
         fits.append(fitted)
+        heard.append(held)
         found.append(answers)
         runs.append({"seed": seed, "models": model_scores(answers, prepared.labels)})
-        losses.append(validation_loss(prepared, fitted, [facts[i] for i in by_side[VALIDATION]]))
+        losses.append(validation_loss(hear(fitted, [facts[i] for i in by_side[VALIDATION]], prepared.source.frames)))
 
     best = int(np.argmin(losses))
     results = {
@@ -114,6 +114,7 @@ def train_tree(
         "seconds": time.perf_counter() - started,
         "kept_seed": config.seeds[best],
         **summarise(runs, found, best, prepared),
+        **rivals(found[best], prepared.labels, n_nets(heard[best])),
     }
     results["warnings"] += left_out(test_songs, found[best]["flat"])
     if (tree := fits[best].tree) is not None:
@@ -124,12 +125,14 @@ def train_tree(
     if config.data.protocol != "slice-random":
         split_manifest = replace(prepared.manifest, songs=with_split(prepared.manifest.songs, split))
         write_manifest(rebase(split_manifest, directory), directory / "manifest.csv")
+    write_held_out(directory / FILE, [heard[best]])
     write_history(directory / "history.csv", config.seeds, [fitted.history for fitted in fits])
     write_text(directory / "results.json", json.dumps(results, indent=1) + "\n")
     return RunResult(directory, results, saved.get("bundle", saved["flat"]), saved["flat"])
 
 
-def validation_loss(prepared: Prepared, fitted: Fitted, songs: Sequence[Song]) -> float:
+def validation_loss(held: HeldOut) -> float:
     """Log-loss of the song answers for the validation songs: seeds are compared by it, without a look at test songs."""
-    found = outcomes(fitted.tree or fitted.flat, songs, prepared.source.frames, prepared.cache_dir)
-    return log_loss(np.array([o.true_idx for o in found]), np.stack([o.probabilities for o in found]))
+    found = posteriors(held)
+    answers = song_outcomes(held, found.get(TREE, found[FLAT]))
+    return log_loss(held.true_idx, np.stack([answer.probabilities for answer in answers]))

@@ -41,6 +41,7 @@ TINY: dict[str, Any] = {
     "tree": {"groups": GROUPS},
     "optimiser": {"epochs": 8, "batch_size": 16, "learning_rate": 1e-2},
     "augment": {"freq_mask_mels": 2, "time_mask_frames": 2, "mixup_alpha": 0.0},
+    "rivals": {"flat_ensembles": False, "shared_trunk": False},
 }
 """A run of a few seconds: slices of 1 s, 16 mel bands, nets of two layers."""
 

@@ -26,7 +26,7 @@ from hgenre.train import RunResult, train_tree
 from hgenre.training.config import RunConfig, config_from_dict
 from tests.conftest import GENRES, TINY, Finished
 
-RUN_FILES = ["bundle", "config.json", "flat", "history.csv", "manifest.csv", "report.md", "results.json"]
+RUN_FILES = ["bundle", "config.json", "flat", "history.csv", "manifest.csv", "outputs.npz", "report.md", "results.json"]
 
 
 def toml(values: dict[str, Any], prefix: str = "") -> str:
@@ -194,14 +194,14 @@ def test_every_song_is_answered_once_by_a_model_that_saw_neither_it_nor_its_arti
     refit: bool,
 ) -> None:
     folds: list[tuple[set[str], tuple[str, ...]]] = []
-    answer_fold = study.answer_fold
+    hear = study.hear
 
-    def spy(prepared: Any, fitted: Any, held_out: tuple[str, ...]) -> Any:
+    def spy(fitted: Any, songs: Any, frames: Any) -> Any:
         for bundle in (fitted.tree, fitted.flat):
-            folds.append(({song.song_id for song in bundle.songs_seen}, held_out))
-        return answer_fold(prepared, fitted, held_out)
+            folds.append(({song.song_id for song in bundle.songs_seen}, tuple(song.song_id for song in songs)))
+        return hear(fitted, songs, frames)
 
-    monkeypatch.setattr(study, "answer_fold", spy)
+    monkeypatch.setattr(study, "hear", spy)
     config = tmp_path / "config.toml"
     config.write_text(toml({**TINY, "data": {"protocol": "artist", "validation_share": 0.5}}))
     flags = ["--refit"] if refit else []

@@ -1,7 +1,7 @@
 """What every net of a tree says of single slices: the raw material of decoders, ledger and calibration."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from hgenre.bundle import Bundle
 from hgenre.compiled.devices import shardings
-from hgenre.features import FeatureSpec, standardise, statistics_for, voiced
+from hgenre.features import FeatureSpec, Normalisation, standardise, statistics_for, voiced
 from hgenre.nets.build import Net, build_net
 
 Array = Any
@@ -52,6 +52,26 @@ def node_outputs(bundle: Bundle, songs: Iterable[Iterable[np.ndarray]]) -> NodeO
         songs: blocks of slices (slice, mel, frame) in dB a song; a song may have none.
     """
     nets = {node.name: build_net(bundle.nets[node.name], len(node.children)) for node in bundle.tree.net_nodes}
+    logits_of = {name: build_logits(net, bundle.features) for name, net in nets.items()}
+    found = net_outputs(logits_of, bundle.variables, songs, bundle.normalisation, bundle.features)
+    nothing = {node.name: np.zeros((0, len(node.children)), np.float32) for node in bundle.tree.net_nodes}
+    return replace(found, logits={**nothing, **found.logits})
+
+
+def net_outputs(
+    logits_of: Mapping[str, Callable[..., Array]],
+    variables: Mapping[str, Any],
+    songs: Iterable[Iterable[np.ndarray]],
+    normalisation: Normalisation,
+    features: FeatureSpec,
+) -> NodeOutputs:
+    """What any nets by name say of the voiced slices of some songs; no logits at all where nothing is heard.
+
+    Args:
+        logits_of: name -> as ``build_logits``.
+        variables: name -> the net's variables.
+        songs: as for ``node_outputs``.
+    """
     n_songs = 0
     places: list[tuple[int, np.ndarray]] = []
 
@@ -63,15 +83,13 @@ def node_outputs(bundle: Bundle, songs: Iterable[Iterable[np.ndarray]]) -> NodeO
             if not held:
                 continue
             slices = np.concatenate(held)
-            mean_db, std_db = statistics_for(slices, bundle.normalisation, bundle.features)
-            heard = np.flatnonzero(voiced(slices, bundle.features))
+            mean_db, std_db = statistics_for(slices, normalisation, features)
+            heard = np.flatnonzero(voiced(slices, features))
             places.append((song, heard))
             yield Rows(slices[heard], np.tile(mean_db, (len(heard), 1)), np.tile(std_db, (len(heard), 1)))
 
-    logits_of = {name: build_logits(net, bundle.features) for name, net in nets.items()}
-    answers = run_rows(logits_of, bundle.variables, rows())
     return NodeOutputs(
-        logits=answers or {node.name: np.zeros((0, len(node.children)), np.float32) for node in bundle.tree.net_nodes},
+        logits=run_rows(logits_of, variables, rows()),
         song_idx=np.concatenate([np.zeros(0, int), *(np.full(len(heard), song) for song, heard in places)]),
         slice_idx=np.concatenate([np.zeros(0, int), *(heard for _, heard in places)]),
         n_songs=n_songs,

@@ -10,12 +10,14 @@ from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import Protocol, folds
 from hgenre.errors import ConfigError
-from hgenre.evaluate import SongOutcome, left_out, outcomes
+from hgenre.evaluate import SongOutcome, left_out
+from hgenre.held_out import FILE, HeldOut, hear, n_nets, posteriors, song_outcomes, write_held_out
 from hgenre.results import (
     about_bundle,
     describe_run,
     make_run_folder,
     model_scores,
+    rivals,
     save_fit,
     summarise,
     write_history,
@@ -43,7 +45,8 @@ def cross_validate(
     """Trains and scores a tree and its flat rival in every fold, for every seed; writes and returns the results.
 
     Folds follow the configuration's protocol (``listed`` counts as ``artist``). Inside a fold the validation part is
-    cut from the training songs by the same protocol. ``on_progress`` is told how many fits are done.
+    cut from the training songs by the same protocol. ``on_progress`` is told how many fits are done. The folds' node
+    outputs for the first seed are kept in ``outputs.npz``.
 
     Args:
         refit: at the end fit once more on all songs, and save ``bundle/`` and ``flat/`` with the out-of-fold scores:
@@ -58,10 +61,11 @@ def cross_validate(
     protocol: Protocol = "song" if config.data.protocol == "song" else "artist"
     held_out = folds(prepared.songs, protocol=protocol, n_folds=n_folds, seed=config.data.seed)
     runs, found, groupings = [], [], []
+    heard: list[HeldOut] = []
     histories: list[Mapping[str, Sequence[Epoch]]] = []
     sizes: list[dict[str, int]] = []
     for seed in config.seeds:
-        answers: dict[str, list[SongOutcome]] = {"tree": [], "flat": []}
+        answers: dict[str, list[SongOutcome]] = {}
         for k, test_ids in enumerate(held_out):
             n_done = len(histories)
 
@@ -72,8 +76,10 @@ def cross_validate(
             histories.append(fitted.history)
             seen = [song.split for song in fitted.flat.songs_seen]
             sizes.append({"train": seen.count("train"), "validation": seen.count("validation"), "test": len(test_ids)})
-            for kind, found_here in answer_fold(prepared, fitted, test_ids).items():
-                answers[kind] += found_here
+            held = hear(fitted, [song for song in prepared.songs if song.song_id in test_ids], prepared.source.frames)
+            heard.append(held)
+            for name, logp in posteriors(held).items():
+                answers.setdefault(name, []).extend(song_outcomes(held, logp))
             assert fitted.tree is not None
             groupings.append({"seed": seed, "fold": k, "tree": tree_to_json(fitted.tree.tree)})
         found.append(answers)
@@ -84,12 +90,14 @@ def cross_validate(
         "n_songs": {side: [size[side] for size in sizes] for side in ("train", "validation", "test")},
         "seconds": time.perf_counter() - started,
         **summarise(runs, found, 0, prepared),
+        **rivals(found[0], prepared.labels, max(map(n_nets, heard))),
         "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
     }
     results["warnings"] += left_out(prepared.songs, found[0]["flat"])
     if config.tree.groups is not None:
         results["tree"] = groupings[0]["tree"]
     write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
+    write_held_out(out / FILE, heard[:n_folds])
     write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], histories)
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     if refit:
@@ -123,14 +131,3 @@ def fit_songs(
         about=about_bundle(config, command),
         on_progress=on_progress,
     )
-
-
-def answer_fold(prepared: Prepared, fitted: Fitted, held_out: tuple[str, ...]) -> dict[str, list[SongOutcome]]:
-    """The answers of tree and flat net for the songs held out."""
-    test = set(held_out)
-    songs = [song for song in prepared.songs if song.song_id in test]
-    return {
-        kind: outcomes(bundle, songs, prepared.source.frames, prepared.cache_dir)
-        for kind, bundle in (("tree", fitted.tree), ("flat", fitted.flat))
-        if bundle is not None
-    }
