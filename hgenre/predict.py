@@ -99,14 +99,9 @@ class Model:
     """A bundle ready to answer. Programs are compiled when first needed and kept in the user's cache folder."""
 
     def __init__(self, bundle: Bundle, route: Route | None = None, cache_dir: Path | None = None) -> None:
-        if not isinstance(bundle.features, LogMelSpec):
-            raise FeatureError(
-                f"model {bundle.name} was trained on ready-made arrays ({bundle.features.scale}), which cannot be "
-                "computed from audio; evaluate it on such arrays, or predict with a model that was trained on audio"
-            )
         self.bundle = bundle
         self.route = route or bundle.route
-        self._features = bundle.features
+        self._features = audio_features(bundle)
         self._cache_dir = cache_dir
         self._programs: dict[int, Callable[..., Any]] = {}
         self._loading = Lock()
@@ -275,6 +270,16 @@ class Model:
         p = dict(zip(self.bundle.labels, np.exp(logp).tolist(), strict=True))
         genre = self.bundle.labels.genres[int(logp.argmax())]
         return SliceAnswer(round(start_s, 3), genre, p[genre], path_to(self.bundle.tree.root, genre, p))
+
+
+def audio_features(bundle: Bundle) -> LogMelSpec:
+    """The features that a bundle wants of audio; raises FeatureError where they cannot be computed from audio."""
+    if not isinstance(bundle.features, LogMelSpec):
+        raise FeatureError(
+            f"model {bundle.name} was trained on ready-made arrays ({bundle.features.scale}), which cannot be "
+            "computed from audio; evaluate it on such arrays, or predict with a model that was trained on audio"
+        )
+    return bundle.features
 
 
 def path_to(root: Node, genre: str, p: dict[str, float]) -> tuple[tuple[str, float], ...]:
