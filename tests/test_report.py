@@ -10,10 +10,13 @@ from hgenre.errors import HgenreError
 from hgenre.labels import Labels
 from hgenre.metrics.classification import score
 from hgenre.metrics.intervals import mcnemar_exact, paired_bootstrap
+from hgenre.metrics.reliability import confidence_report
 from hgenre.report.markdown import render
 from hgenre.report.table import escape, table
 from hgenre.tree.draw import draw_tree
-from hgenre.tree.spec import tree_from_json
+from hgenre.tree.spec import TreeSpec, tree_from_json
+from hgenre.why import account
+from tests.small_trees import FLAT, OVERLAPPING, PLAIN, random_node_logp
 
 LABELS = Labels(("blues", "jazz", "rock"))
 
@@ -67,7 +70,8 @@ def example(accuracy_tree: float = 0.7, accuracy_flat: float = 0.6, n: int = 211
 def numbers(value: object) -> Iterator[float]:
     match value:
         case dict():
-            for entry in value.values():
+            for name, entry in value.items():
+                yield from numbers(name)
                 yield from numbers(entry)
         case list():
             for entry in value:
@@ -78,8 +82,59 @@ def numbers(value: object) -> Iterator[float]:
             yield abs(value)
 
 
-def test_every_number_stands_in_the_results() -> None:
-    results = example()
+def ledger_of(tree: TreeSpec = PLAIN, n_songs: int = 97) -> dict[str, Any]:
+    """The account of a tree that is right now and then, three slices a song."""
+    rng = np.random.default_rng(5)
+    truth, song_idx = rng.integers(0, 6, n_songs), np.repeat(np.arange(n_songs), 3)
+    node_logp = random_node_logp(tree, (len(song_idx),), seed=6)
+    clusters = [f"artist {i // 2}" for i in range(n_songs)]
+    return account(tree, node_logp, song_idx, truth, clusters, rng.integers(0, 6, n_songs))
+
+
+def compared(difference: float, interval: list[float], p: float) -> dict[str, Any]:
+    return {
+        "difference": difference,
+        "interval": interval,
+        "mcnemar_p": p,
+        "tree_only": 31,
+        "flat_only": 17,
+        "n": 211,
+    }
+
+
+def trusted_example() -> dict[str, Any]:
+    """Results with everything that a tree's report can hold."""
+    rng = np.random.default_rng(8)
+    truth, p = rng.integers(0, 3, 80), rng.dirichlet(np.ones(3), 80)
+    song = score(truth, p.argmax(axis=1), LABELS).to_json()
+    results = example() | {
+        "rivals": [
+            {
+                "name": "flat ensemble of 3 nets",
+                "models": 3,
+                "song": song,
+                "comparison": compared(0.021, [-0.01, 0.05], 0.3),
+            },
+            {"name": "flat root", "models": 14, "song": song, "comparison": compared(0.061, [0.013, 0.11], 0.004)},
+            {"name": "shared_trunk", "models": 1, "song": song, "comparison": compared(-0.082, [-0.12, -0.02], 2e-5)},
+        ],
+        "rivals_missing": [],
+        "ledger": ledger_of(),
+        "joint": {"tree without joint fine-tuning": song, "comparison": compared(0.034, [-0.02, 0.09], 0.41)},
+        "calibration": {"before": confidence_report(p, truth), "after": confidence_report((p + 1 / 3) / 2, truth)},
+        "honest": {
+            "target_accuracy": {
+                "0.9": {"n_songs": 80, "answered_by_genre": 0.41, "answered_by_group": 0.23, "accuracy": 0.917},
+                "0.95": {"n_songs": 80, "answered_by_genre": 0.22, "answered_by_group": 0.12, "accuracy": None},
+            },
+            "coverage": {"asked_for": 0.9, "found": 0.9125, "interval": [0.83, 0.957], "mean_set_size": 1.875},
+        },
+    }
+    return json.loads(json.dumps(results))
+
+
+@pytest.mark.parametrize("results", [example(), trusted_example()], ids=["plain", "trusted"])
+def test_every_number_stands_in_the_results(results: dict[str, Any]) -> None:
     allowed = {f"{x * scale:.{digits}f}" for x in numbers(results) for scale in (1, 100) for digits in range(4)}
     allowed |= {f"{x:.0e}" for x in numbers(results)} | {"95"}
     text = re.sub(r"F1", "", render(results))
@@ -113,6 +168,108 @@ def test_the_verdict_is_plain(difference: float, interval: list[float], p: float
     text = render(results)
     assert verdict in text
     assert f"Tree minus flat is {100 * difference:+.1f} points" in text
+
+
+def test_missing_rivals_are_the_first_thing_said() -> None:
+    results = trusted_example()
+    assert "lacks" not in render(results)
+    results["rivals_missing"] = ["shared trunk", "flat *root*"]
+    title, first, second, *_ = render(results).split("\n\n")
+    assert title == "# toy run"
+    assert first == r"**This report lacks fair rivals of the tree: shared trunk, flat \*root\*.**"
+    assert second.startswith("The tree named the genre of **")
+
+
+def test_rivals_stand_beside_the_tree() -> None:
+    results = trusted_example()
+    text = render(results)
+    right = f"{100 * results['rivals'][0]['song']['accuracy']:.1f} %"
+    low, high = results["rivals"][0]["song"]["interval"]
+    shown = f"{right} | {100 * low:.1f} to {100 * high:.1f}"
+    assert f"| flat ensemble of 3 nets | 3 | {shown} | +2.1 | -1.0 to +5.0 | 0.300 |" in text
+    assert rf"| shared\_trunk | 1 | {shown} | -8.2 | -12.0 to -2.0 | 2e-05 |" in text
+    assert f"| flat net | 1 | {100 * results['models']['flat']['song']['accuracy']:.1f} % |" in text
+    assert "- The tree won, by more than chance explains, against: flat root." in text
+    assert r"- The tree lost, by more than chance explains, against: shared\_trunk." in text
+    assert re.search(r"- Within noise of the tree: (flat net, )?flat ensemble of 3 nets\.", text)
+    assert "No p-value is corrected" in text
+
+
+def test_the_ledger_is_told() -> None:
+    results = trusted_example()
+    ledger = results["ledger"]
+    songs, text = ledger["songs"], render(results)
+    assert f"## Why (songs)\n\n{escape(ledger['verdict'])}\n" in text
+    assert f"| sent to the right group | {songs['A']} | {songs['L']} |\n" in text
+    assert f"| sent to a wrong group | {songs['R']} | {songs['B']} |\n" in text
+    root, left, _ = songs["nodes"]
+    assert f"| root | group | 97 | {root['n_wrong']} | {root['blame']:.1f} |" in text
+    assert f"| left | genre | {left['n_passing']} | {left['n_wrong']} | {left['blame']:.1f} |" in text
+    assert f"the first row: {100 * songs['routing_accuracy']:.1f} %;" in text
+    assert f"each group as this one: {100 * ledger['random_router']['A']:.1f} %" in text
+    assert f"songs that go one way: {100 * ledger['residue']:+.1f} points" in text
+    assert "rescued" not in text
+
+
+def test_rescues_are_told_where_groups_overlap() -> None:
+    ledger = ledger_of(OVERLAPPING)
+    assert ledger["songs"]["rescued"] > 0
+    told = f"songs rescued by a wrong group that lists their genre too: {ledger['songs']['rescued']}"
+    assert told in render(example() | {"ledger": ledger})
+
+
+def test_a_tree_without_groups_has_no_routing_table() -> None:
+    text = render(example() | {"ledger": ledger_of(FLAT)})
+    assert "There are no groups to choose from" in text
+    assert "sent to the right group" not in text
+
+
+def test_a_router_that_is_never_right_has_no_accuracy_below() -> None:
+    results = trusted_example()
+    results["ledger"]["songs"]["accuracy_given_right_routing"] = None
+    assert "accuracy where the group is right: –\n" in render(results)
+
+
+def test_joint_fine_tuning_stands_beside_the_tree_without_it() -> None:
+    results = trusted_example()
+    without = results["joint"]["tree without joint fine-tuning"]["accuracy"]
+    text = render(results)
+    assert f"| tree without joint fine-tuning | {100 * without:.1f} % |" in text
+    assert "With minus without is +3.4 points, within noise (paired bootstrap 95 % interval -2.0 to +9.0; " in text
+    results["joint"]["comparison"] |= {"interval": [0.01, 0.09], "mcnemar_p": 0.01}
+    assert "With minus without is +3.4 points, more than chance explains (" in render(results)
+
+
+def test_confidence_is_shown_before_and_after_calibration() -> None:
+    results = trusted_example()
+    text = render(results)
+    for when in ("before", "after"):
+        found = results["calibration"][when]
+        low, high = found["ece"]["interval"]
+        figures = [found["log_loss"], found["brier"], found["ece"]["value"]]
+        last = [found["ece"]["calibrated"], found["classwise_ece"], found["aurc"]]
+        row = [when, *(f"{x:.3f}" for x in figures), f"{low:.3f} to {high:.3f}", *(f"{x:.3f}" for x in last)]
+        assert f"| {' | '.join(row)} |" in text
+
+
+def test_honest_answers_are_shown_as_asked_for() -> None:
+    text = render(trusted_example())
+    assert "| asked for | n songs | answered by genre | answered by group | accuracy |" in text
+    assert "| 0.9 | 80 | 41.0 % | 23.0 % | 91.7 % |\n| 0.95 | 80 | 22.0 % | 12.0 % | – |" in text
+    assert "| asked for | 90.0 % |\n| found | 91.2 % |\n| interval | 83.0 to 95.7 |\n| mean set size | 1.88 |" in text
+
+
+def test_old_results_have_none_of_these_sections() -> None:
+    text = render(example())
+    for section in ("lacks", "rival", "Why", "oint fine-tuning", "confidence", "Honest"):
+        assert section not in text
+
+
+@pytest.mark.parametrize("name", ["rivals", "ledger", "joint", "calibration", "honest"])
+def test_sections_of_another_kind_are_refused(name: str) -> None:
+    for damaged in (3, "text", {"x": 3}, [3]):
+        with pytest.raises(HgenreError, match="results: cannot be reported"):
+            render(trusted_example() | {name: damaged})
 
 
 def test_a_tiny_p_value_is_not_zero() -> None:

@@ -5,7 +5,15 @@ from typing import Any
 
 from hgenre.errors import HgenreError
 from hgenre.labels import Labels
+from hgenre.report.figures import bullets, interval, is_sure, p_value, percent, points
 from hgenre.report.table import escape, table
+from hgenre.report.trust import (
+    confidence_section,
+    honest_section,
+    joint_section,
+    ledger_section,
+    rivals_section,
+)
 from hgenre.tree.draw import draw_tree
 from hgenre.tree.spec import tree_from_json
 
@@ -29,7 +37,16 @@ def render(results: Json) -> str:
 
     Needed: ``name, command, protocol, labels, n_songs, seeds, machine, seconds`` and ``models`` with ``song`` and
     ``slice`` scores (as ``Scores.to_json``) for ``tree``, ``flat`` or both. Used where present: ``tree``,
-    ``comparison``, ``grouping``, ``views`` (models scored on other forms of the same songs) and ``warnings``.
+    ``comparison``, ``grouping``, ``views`` (models scored on other forms of the same songs) and ``warnings``; and of a
+    tree
+
+    - ``rivals``: a list of ``name``, ``models`` (how many nets), ``song`` scores and ``comparison`` (tree minus rival),
+      and ``rivals_missing``: names;
+    - ``ledger``: the ``account`` of ``hgenre.why``;
+    - ``joint``: ``tree without joint fine-tuning`` (song scores) and ``comparison`` (with minus without);
+    - ``calibration``: ``before`` and ``after``, each a ``confidence_report``;
+    - ``honest``: ``target_accuracy`` and ``coverage``, each a dict of figures, or a dict of such dicts by what was
+      asked for; shares are floats in 0..1, counts are ints, and a float whose name ends in ``size`` is a plain number.
 
     Raises:
         HgenreError: a needed entry is missing or of another kind.
@@ -37,10 +54,16 @@ def render(results: Json) -> str:
     try:
         sections = [
             f"# {escape(results['name'])}",
+            *_lacking(results),
             _answer(results),
             "## How it was measured\n\n" + _measured(results),
             *_tree(results),
             "## Accuracy\n\n" + _accuracy(results["models"]),
+            *rivals_section(results),
+            *ledger_section(results.get("ledger", {})),
+            *joint_section(results),
+            *confidence_section(results.get("calibration", {})),
+            *honest_section(results.get("honest", {})),
             *_views(results.get("views", {})),
             "## Each genre (songs)\n\n" + _genres(results["models"]),
             *_confusions(results),
@@ -54,11 +77,16 @@ def render(results: Json) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def _lacking(results: Json) -> Iterable[str]:
+    if missing := results.get("rivals_missing"):
+        yield f"**This report lacks fair rivals of the tree: {escape(', '.join(missing))}.**"
+
+
 def _answer(results: Json) -> str:
     models, comparison = results["models"], results.get("comparison")
     found = [
-        f"{_title(name)} named the genre of **{_percent(m['song']['accuracy'])}** of {m['song']['n']} test songs"
-        f" (95 % interval {_interval(m['song']['interval'])})."
+        f"{_title(name)} named the genre of **{percent(m['song']['accuracy'])}** of {m['song']['n']} test songs"
+        f" (95 % interval {interval(m['song']['interval'])})."
         for name, m in models.items()
     ]
     return " ".join([*found, _verdict(comparison)] if comparison else found)
@@ -67,12 +95,11 @@ def _answer(results: Json) -> str:
 def _verdict(comparison: Json) -> str:
     difference, (low, high), p = comparison["difference"], comparison["interval"], comparison["mcnemar_p"]
     evidence = (
-        f"Tree minus flat is {_points(difference)} points (paired bootstrap 95 % interval "
-        f"{_points(low)} to {_points(high)}; exact McNemar p = {_p_value(p)}; of {comparison['n']} songs only the tree "
+        f"Tree minus flat is {points(difference)} points (paired bootstrap 95 % interval "
+        f"{points(low)} to {points(high)}; exact McNemar p = {p_value(p)}; of {comparison['n']} songs only the tree "
         f"has {comparison['tree_only']} right, only the flat model {comparison['flat_only']})."
     )
-    sure = p < 0.05 and (low > 0 or high < 0)
-    match (sure, difference > 0, difference < 0):
+    match (is_sure(comparison), difference > 0, difference < 0):
         case (True, True, _):
             verdict = "**The tree won**, by more than chance explains."
         case (True, _, True):
@@ -96,7 +123,7 @@ def _measured(results: Json) -> str:
         f"machine: {escape('; '.join(f'{key} {value}' for key, value in machine.items()))}",
         f"time: {results['seconds']:.0f} s",
     ]
-    return _bullets(facts) + "\n\n" + _fenced(results["command"])
+    return bullets(facts) + "\n\n" + _fenced(results["command"])
 
 
 def _songs(n: Json, n_folds: int | None) -> str:
@@ -128,10 +155,10 @@ def _accuracy(models: Json) -> str:
     rows = [
         [
             name,
-            _percent(m["song"]["accuracy"]),
-            _interval(m["song"]["interval"]),
+            percent(m["song"]["accuracy"]),
+            interval(m["song"]["interval"]),
             f"{m['song']['macro_f1']:.3f}",
-            _percent(m["slice"]["accuracy"]),
+            percent(m["slice"]["accuracy"]),
             _over_seeds(m),
         ]
         for name, m in models.items()
@@ -144,7 +171,7 @@ def _views(views: Json) -> Iterable[str]:
     if not views:
         return
     rows = [
-        [escape(view), name, str(m["song"]["n"]), _percent(m["song"]["accuracy"]), _interval(m["song"]["interval"])]
+        [escape(view), name, str(m["song"]["n"]), percent(m["song"]["accuracy"]), interval(m["song"]["interval"])]
         for view, models in views.items()
         for name, m in models.items()
     ]
@@ -156,7 +183,7 @@ def _over_seeds(model: Json) -> str:
     mean, std, n = model.get("song_accuracy_mean"), model.get("song_accuracy_std"), model.get("n_seeds")
     if mean is None or std is None or n is None or n < 2:
         return "one seed"
-    return f"{_percent(mean)} ± {100 * std:.1f} ({n} seeds)"
+    return f"{percent(mean)} ± {100 * std:.1f} ({n} seeds)"
 
 
 def _genres(models: Json) -> str:
@@ -194,36 +221,17 @@ def _limits(results: Json) -> str:
         limits.append("The intervals do not count what the seed changes; the deviation over seeds does.")
     if protocol != "artist":
         limits.append("Artists may stand on both sides of the split, which would flatter every model.")
+    if results.get("rivals"):
+        limits.append("No p-value is corrected for how many rivals the tree has.")
     if results.get("comparison"):
         limits.append(
             "The verdict is about these two models as trained here, not about trees and flat models at large."
         )
-    return _bullets([*limits, *(f"Warning: {escape(warning)}" for warning in results.get("warnings", []))])
+    return bullets([*limits, *(f"Warning: {escape(warning)}" for warning in results.get("warnings", []))])
 
 
 def _title(name: str) -> str:
     return {"tree": "The tree", "flat": "The flat model"}.get(name, f"The model {escape(name)}")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+z.1f}"
-
-
-def _interval(interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{100 * low:.1f} to {100 * high:.1f}"
-
-
-def _p_value(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
 
 
 def _fenced(text: str) -> str:

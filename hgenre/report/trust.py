@@ -1,0 +1,150 @@
+"""The sections of a report that say what a tree's gain, its routing and its confidence are worth."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hgenre.report.figures import bullets, interval, is_sure, paired, percent, points
+from hgenre.report.table import escape, table
+
+Json = Mapping[str, Any]
+
+HONEST = {
+    "target_accuracy": "Answers that are right as often as asked for: a genre where one is sure enough, else a group, "
+    "else none. An answer is right if it holds the true genre.",
+    "coverage": "Sets of genres that hold the true genre as often as asked for.",
+}
+
+
+def rivals_section(results: Json) -> Iterable[str]:
+    """The flat net and the fair rivals beside the tree."""
+    if not results.get("rivals"):
+        return
+    flat = {"name": "flat net", "models": 1, "song": results["models"]["flat"]["song"]}
+    header = ["rival", "nets", "songs right", "95 % interval", "tree minus rival", "95 % interval", "McNemar p"]
+    rows: list[list[object]] = []
+    outcomes: dict[str, list[str]] = {
+        "The tree won, by more than chance explains, against": [],
+        "The tree lost, by more than chance explains, against": [],
+        "Within noise of the tree": [],
+    }
+    beaten, ahead, even = outcomes.values()
+    for rival in [{**flat, "comparison": results["comparison"]}, *results["rivals"]]:
+        name, song, comparison = rival["name"], rival["song"], rival["comparison"]
+        figures = percent(song["accuracy"]), interval(song["interval"]), *paired(comparison)
+        rows.append([name, rival.get("models", "–"), *figures])
+        outcome = even if not is_sure(comparison) else beaten if comparison["difference"] > 0 else ahead
+        outcome.append(escape(name))
+    yield "## Fair rivals (songs)\n\n" + table(header, rows)
+    yield bullets(f"{outcome}: {', '.join(names)}." for outcome, names in outcomes.items() if names)
+
+
+def ledger_section(ledger: Json) -> Iterable[str]:
+    """Where the tree's songs were lost: what ``hgenre.why.account`` says of them."""
+    if not ledger:
+        return
+    songs = ledger["songs"]
+    yield "## Why (songs)\n\n" + escape(ledger["verdict"])
+    if not any(node["routes"] for node in songs["nodes"]):
+        return
+    header = [f"of {songs['n']} songs", "their own specialist is right", "their own specialist is wrong"]
+    yield table(
+        header,
+        [["sent to the right group", songs["A"], songs["L"]], ["sent to a wrong group", songs["R"], songs["B"]]],
+    )
+    given, rescued = songs["accuracy_given_right_routing"], songs["rescued"]
+    facts = [
+        f"routing accuracy, the first row: {percent(songs['routing_accuracy'])}; the first column, what a perfect "
+        f"router would make of these specialists: {percent(songs['oracle_router_accuracy'])}",
+        f"accuracy where the group is right: {'–' if given is None else percent(given)}",
+        f"right with a router that guesses, as often each group as this one: {percent(ledger['random_router']['A'])}",
+        f"covariance of right group and right specialist: {songs['covariance']:+z.3f}; above 0 where songs that are "
+        "hard to route are hard to name too",
+        f"slices that find their own way and then vote, less songs that go one way: {points(ledger['residue'])} points",
+    ]
+    if rescued:
+        facts.append(f"songs rescued by a wrong group that lists their genre too: {rescued}")
+    yield bullets(facts)
+    rows = [
+        [
+            node["node"],
+            "group" if node["routes"] else "genre",
+            node["n_passing"],
+            node["n_wrong"],
+            f"{node['blame']:.1f}",
+        ]
+        for node in songs["nodes"]
+    ]
+    yield table(["node", "chooses a", "songs that belong here", "sent wrong here", "songs lost"], rows)
+    yield "A song that several nodes of its way send wrong is shared equally among them in the last column."
+
+
+def joint_section(results: Json) -> Iterable[str]:
+    """What joint fine-tuning did to the tree."""
+    if not (joint := results.get("joint")):
+        return
+    without = "tree without joint fine-tuning"
+    songs = {"tree": results["models"]["tree"]["song"], without: joint[without]}
+    rows = [[name, percent(song["accuracy"]), interval(song["interval"])] for name, song in songs.items()]
+    yield "## Joint fine-tuning (songs)\n\n" + table(["model", "songs right", "95 % interval"], rows)
+    difference, bounds, p = paired(joint["comparison"])
+    meaning = "more than chance explains" if is_sure(joint["comparison"]) else "within noise"
+    yield (
+        f"With minus without is {difference} points, {meaning} (paired bootstrap 95 % interval {bounds}; exact McNemar "
+        f"p = {p})."
+    )
+
+
+def confidence_section(calibration: Json) -> Iterable[str]:
+    """What probabilities are worth before and after calibration."""
+    if not calibration:
+        return
+    header = ["calibration", "log-loss", "Brier", "ECE", "95 % interval", "ECE by noise", "classwise ECE", "AURC"]
+    rows = [
+        [
+            when,
+            f"{report['log_loss']:.3f}",
+            f"{report['brier']:.3f}",
+            f"{report['ece']['value']:.3f}",
+            "{:.3f} to {:.3f}".format(*report["ece"]["interval"]),
+            f"{report['ece']['calibrated']:.3f}",
+            f"{report['classwise_ece']:.3f}",
+            f"{report['aurc']:.3f}",
+        ]
+        for when, report in calibration.items()
+    ]
+    yield "## What confidence means (songs)\n\n" + table(header, rows)
+    yield (
+        "Lower is better. ECE is the mean gap of confidence and accuracy; ECE by noise is what the same confidences "
+        "would show if each meant exactly what it says. AURC is the mean share of wrong answers as songs are answered "
+        "surest first."
+    )
+
+
+def honest_section(honest: Json) -> Iterable[str]:
+    """What the tree answers when it is asked to be right, or to hold the truth, so often."""
+    if not honest:
+        return
+    yield "## Honest answers (songs)"
+    for kind, found in honest.items():
+        yield HONEST.get(kind, f"{_words(kind)}:")
+        if not all(isinstance(row, Mapping) for row in found.values()):
+            yield table(["figure", "songs"], [[_words(name), _figure(name, value)] for name, value in found.items()])
+            continue
+        names = list(dict.fromkeys(name for row in found.values() for name in row))
+        rows = [[asked, *(_figure(name, row.get(name)) for name in names)] for asked, row in found.items()]
+        yield table(["asked for", *map(_words, names)], rows)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _figure(name: str, value: Any) -> str:
+    match value:
+        case None:
+            return "–"
+        case [low, high]:
+            return interval((low, high))
+        case float():
+            return f"{value:.2f}" if name.endswith("size") else percent(value)
+    return str(value)
