@@ -19,17 +19,25 @@ from hgenre.bundle.bundle import flatten, unflatten
 from hgenre.errors import BundleError
 from hgenre.features import ArraySpec
 from hgenre.shipped import find_bundle
+from hgenre.tree.calibration import Calibration
+from hgenre.tree.evidence import SongEvidence
 from hgenre.tree.route import Route
 from tests.small_bundles import tiny_bundle
 from tests.small_trees import OVERLAPPING, PLAIN, RAGGED
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+CALIBRATION = Calibration(
+    path_temperature=1.25,
+    song_temperature=0.75,
+    source="out of fold",
+    evidence=(SongEvidence(2, 3, 0.1, (0.9, 0.6, 0.4, 0.3)), SongEvidence(0, 0, 1.0, (1.0,))),
+)
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with a sound bundle in it."""
-    save_bundle(tiny_bundle(RAGGED), tmp_path / "bundle")
+    save_bundle(replace(tiny_bundle(RAGGED), calibration=CALIBRATION), tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
@@ -54,6 +62,8 @@ def test_bundle_comes_back_to_the_bit(tmp_path: Path) -> None:
             tiny_bundle(PLAIN),
             replace(tiny_bundle(RAGGED), route=Route("hard", "song", "mean_probability"), name="bänd"),
             tiny_bundle(OVERLAPPING, kind="song"),
+            replace(tiny_bundle(RAGGED), calibration=CALIBRATION),
+            replace(tiny_bundle(PLAIN), calibration=Calibration()),
             tiny_bundle(PLAIN, features=ArraySpec(12, 12.9, "level / 255", None)),
         )
     ):
@@ -201,10 +211,17 @@ def set_in(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def evidence(*row: Any) -> Callable[[dict[str, Any]], None]:
+    return set_in("calibration", "evidence", to=[list(row)])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_in("schema_version", to=2), "has schema version 2, this hgenre reads 1"),
+        (set_in("schema_version", to=3), "has schema version 3, this hgenre reads 1 to 2"),
+        (set_in("schema_version", to=0), "has schema version 0"),
+        (set_in("schema_version", to=True), "has schema version True"),
+        (set_in("schema_version", to=[2]), "has schema version .2., this"),
         (set_in("schema_version", to=None), "has schema version None"),
         (set_in("weights_sha256", to="0" * 64), "does not have the sha256 that manifest.json states"),
         (set_in("arrays", to=[]), "arrays differ from manifest.json at"),
@@ -221,6 +238,31 @@ def set_in(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (set_in("temperatures", "root", to=float("inf")), "temperatures must be finite and above 0"),
         (set_in("temperatures", "root", to="hot"), "is damaged: ValueError"),
         (set_in("temperatures", "other", to=1.0), "temperatures stand for nodes"),
+        (set_in("temperatures", "root", to=10**400), "is damaged: OverflowError"),
+        (lambda manifest: manifest.pop("calibration"), "is damaged: KeyError 'calibration'"),
+        (set_in("calibration", to=[]), "calibration needs path_temperature, song_temperature, source and evidence"),
+        (set_in("calibration", to=1.0), "calibration needs path_temperature"),
+        (set_in("calibration", "source", to=None), "calibration needs path_temperature"),
+        (set_in("calibration", "evidence", to={}), "calibration needs path_temperature"),
+        (set_in("calibration", "colour", to=1), "source and evidence, and nothing else"),
+        (set_in("calibration", "path_temperature", to=0), "must be numbers from 0.25 to 8.0, found 0 and 0.75"),
+        (set_in("calibration", "path_temperature", to=10**400), "must be numbers from 0.25 to 8.0"),
+        (set_in("calibration", "song_temperature", to=float("nan")), "found 1.25 and nan"),
+        (set_in("calibration", "song_temperature", to=True), "found 1.25 and True"),
+        (set_in("calibration", "song_temperature", to="hot"), "found 1.25 and 'hot'"),
+        (evidence(6, 3, 0.1, [0.9, 0.6, 0.4, 0.3]), r"evidence \[6, 3, .*positions among 6 genres"),
+        (evidence(-1, 3, 0.1, [0.9, 0.6, 0.4, 0.3]), r"evidence \[-1, 3"),
+        (evidence(2, 6, 0.1, [0.9]), r"evidence \[2, 6"),
+        (evidence(2.0, 3, 0.1, [0.9, 0.6, 0.4, 0.3]), r"evidence \[2.0, 3"),
+        (evidence(2, 3, 1.1, [0.9, 0.6, 0.4, 0.3]), r"evidence \[2, 3, 1.1"),
+        (evidence(2, 3, "0.1", [0.9, 0.6, 0.4, 0.3]), r"evidence \[2, 3, '0.1'"),
+        (evidence(2, 3, float("nan"), [0.9, 0.6, 0.4, 0.3]), r"evidence \[2, 3, nan"),
+        (evidence(2, 3, 0.1, [0.9, 0.6, 0.4]), r"evidence \[2, 3, .*those along the vote's path"),
+        (evidence(2, 3, 0.1, [0.9, 0.6, 0.7, 0.3]), r"evidence \[2, 3, .*never rising"),
+        (evidence(2, 3, 0.1, [1.9, 0.6, 0.4, 0.3]), r"evidence \[2, 3, .*never rising"),
+        (evidence(2, 3, 0.1, [0.9, 0.6, 0.4, None]), r"evidence \[2, 3, .*never rising"),
+        (evidence(2, 3, 0.1), r"evidence \[2, 3, 0.1\]; needed"),
+        (set_in("calibration", "evidence", to=[None]), "evidence None; needed"),
         (set_in("nets", "root", "kind", to="__import__('os')"), "this version knows short_chunk and deep_cnn"),
         (set_in("nets", "root", "widths", to=[-4]), "needs widths of at least 1"),
         (set_in("nets", to={}), "nets stand for nodes"),
@@ -250,6 +292,27 @@ def test_manifest_with_a_wrong_value_is_refused(
     edit(place, change)
     with pytest.raises(BundleError, match=message):
         load_bundle(place)
+
+
+def test_bundle_from_before_calibration_is_read(place: Path) -> None:
+    edit(place, set_in("schema_version", to=1))
+    edit(place, lambda manifest: manifest.pop("calibration"))
+    loaded = load_bundle(place)
+    assert loaded.calibration is None
+    assert (loaded.path_temperature, loaded.song_temperature) == (1, 1)
+    assert_equal(loaded, tiny_bundle(RAGGED))
+
+
+def test_temperatures_of_a_calibration_are_the_bundle_s() -> None:
+    bundle = replace(tiny_bundle(RAGGED), calibration=CALIBRATION)
+    assert (bundle.path_temperature, bundle.song_temperature) == (1.25, 0.75)
+
+
+def test_calibration_that_no_tree_can_have_is_not_saved(tmp_path: Path) -> None:
+    foreign = replace(tiny_bundle(PLAIN), calibration=CALIBRATION)
+    with pytest.raises(BundleError, match="calibration has evidence"):
+        save_bundle(foreign, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", '"schema_version"', "\x00", "[" * 100_000])

@@ -72,7 +72,7 @@ def quick_weights() -> Weights:
         node.name: random.normal(0, 1, (FEATURES.n_mels, len(node.children))).astype(np.float32)
         for node in RAGGED.net_nodes
     }
-    return Weights(drawn, {name: np.float32(1.5) for name in drawn})
+    return Weights(drawn, {name: np.float32(1.5) for name in drawn}, np.float32(0.8))
 
 
 def answered(bundle: Bundle, route: Route, songs: Iterable[tuple[str, Any]]) -> dict[str, SongResult]:
@@ -85,6 +85,7 @@ def assert_same(ours: SongResult, theirs: SongResult) -> None:
     assert ours.genre_idx == theirs.genre_idx
     assert ours.votes.tolist() == theirs.votes.tolist()
     assert ours.voiced.tolist() == theirs.voiced.tolist()
+    assert ours.steady.tolist() == theirs.steady.tolist()
     np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-5)
     np.testing.assert_allclose(np.exp(ours.logp), np.exp(theirs.logp), atol=1e-5)
 

@@ -13,6 +13,7 @@ import pytest
 
 from hgenre.compiled.program import TILE_SLICES, ProgramAnswer, Weights, build_program
 from hgenre.features import ArraySpec
+from hgenre.tree.calibration import temper
 from hgenre.tree.posterior import log_posterior
 from hgenre.tree.route import Route
 from hgenre.tree.spec import TreeSpec
@@ -33,10 +34,11 @@ def read_off(frame: int, n_children: int) -> Callable[[Any, Any], Any]:
 
 
 @cache
-def program(tree_name: str, route: Route) -> Callable[..., ProgramAnswer]:
+def program(tree_name: str, route: Route, path_temperature: float = 1.0) -> Callable[..., ProgramAnswer]:
     tree = TREES[tree_name]
     apply = {node.name: read_off(k, len(node.children)) for k, node in enumerate(tree.net_nodes)}
-    weights = Weights({name: {} for name in apply}, {name: np.float32(TEMPERATURE.get(name, 1.0)) for name in apply})
+    temperature = {name: np.float32(TEMPERATURE.get(name, 1.0)) for name in apply}
+    weights = Weights({name: {} for name in apply}, temperature, np.float32(path_temperature))
     run = jax.jit(build_program(tree, apply, route, FEATURES))
 
     def answer(logits: np.ndarray, song_idx: np.ndarray, voiced: np.ndarray) -> ProgramAnswer:
@@ -141,9 +143,19 @@ def test_soft_program_equals_the_posterior_in_numpy(tree_name: str) -> None:
     rows = node_p(tree, logits)
     node_logp = {node.name: np.log([row[node.name] for row in rows]) for node in tree.net_nodes}
     everyone = np.ones(N_SLICES, bool)
-    answer = program(tree_name, Route())(logits, np.zeros(N_SLICES, int), everyone)
-    np.testing.assert_allclose(np.exp(answer.logp), np.exp(log_posterior(tree, node_logp)), atol=1e-5)
+    answer = program(tree_name, Route(), 1.4)(logits, np.zeros(N_SLICES, int), everyone)
+    np.testing.assert_allclose(np.exp(answer.logp), np.exp(temper(log_posterior(tree, node_logp), 1.4)), atol=1e-5)
     np.testing.assert_allclose(np.exp(answer.logp).sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_path_s_temperature_is_for_whole_posteriors() -> None:
+    logits = crowds(TREES["plain"], N_SLICES, seed=3)["at random"]
+    for route in ROUTES.values():
+        sharp, blunt = (
+            program("plain", route, temperature)(logits, np.zeros(N_SLICES, int), np.ones(N_SLICES, bool)).logp
+            for temperature in (1.0, 3.0)
+        )
+        assert np.array_equal(sharp, blunt) == (route.decoder == "hard")
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)

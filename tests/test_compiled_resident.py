@@ -16,6 +16,7 @@ from hgenre.bundle import Bundle, save_bundle
 from hgenre.compiled.exported import cached_program, weights_of
 from hgenre.compiled.resident import lacks_resident, place_weights, resident_program
 from hgenre.predict import Model, SongAnswer
+from hgenre.tree.calibration import Calibration
 from hgenre.tree.route import Route
 from tests.small_bundles import FEATURES, ROUTES, sounding, tiny_bundle
 from tests.small_trees import RAGGED
@@ -28,7 +29,8 @@ ROUTE = Route("hard")
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return save_bundle(tiny_bundle(RAGGED), tmp_path_factory.mktemp("bundles") / "tiny")
+    bundle = replace(tiny_bundle(RAGGED), calibration=Calibration(path_temperature=1.7))
+    return save_bundle(bundle, tmp_path_factory.mktemp("bundles") / "tiny")
 
 
 @pytest.fixture(scope="module")

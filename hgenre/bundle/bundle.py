@@ -9,10 +9,12 @@ import numpy as np
 from hgenre.features import FeatureSpec, Normalisation, SliceSpec
 from hgenre.labels import Labels
 from hgenre.nets.spec import NetSpec
+from hgenre.tree.calibration import Calibration
 from hgenre.tree.route import Route
 from hgenre.tree.spec import TreeSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 knew no calibration but the nodes'."""
 
 Variables = Mapping[str, Any]
 
@@ -36,6 +38,7 @@ class Bundle:
         nets: node -> net spec, for every node with a choice.
         variables: node -> the net's variables, nested dicts of arrays.
         temperatures: node -> positive divisor of the logits.
+        calibration: temperatures of path and song, and the evidence for thresholds; None where nobody fitted any.
         route: the default decoder, unit and aggregation.
         songs_seen: every song that training looked at.
         metrics: results with their protocol and interval.
@@ -49,6 +52,7 @@ class Bundle:
     nets: Mapping[str, NetSpec]
     variables: Mapping[str, Variables]
     temperatures: Mapping[str, float]
+    calibration: Calibration | None = None
     route: Route = field(default_factory=Route)
     songs_seen: tuple[SeenSong, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -60,6 +64,14 @@ class Bundle:
     @property
     def labels(self) -> Labels:
         return self.tree.labels
+
+    @property
+    def path_temperature(self) -> float:
+        return self.calibration.path_temperature if self.calibration else 1.0
+
+    @property
+    def song_temperature(self) -> float:
+        return self.calibration.song_temperature if self.calibration else 1.0
 
 
 def flatten(variables: Variables, prefix: str = "") -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 
 from hgenre.bundle.bundle import SCHEMA_VERSION, Bundle, SeenSong, flatten, unflatten
+from hgenre.bundle.calibration import calibration_from_json, calibration_to_json
 from hgenre.errors import BundleError, HgenreError
 from hgenre.features import Normalisation, SliceSpec, from_json, to_json
 from hgenre.labels import Labels
@@ -95,15 +96,15 @@ def load_bundle(directory: str | Path) -> Bundle:
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{directory / MANIFEST} cannot be read: {error}") from None
     found = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if found != SCHEMA_VERSION:
+    if type(found) is not int or found not in range(1, SCHEMA_VERSION + 1):
         raise BundleError(
-            f"{directory} has schema version {found!r}, this hgenre reads {SCHEMA_VERSION}; "
+            f"{directory} has schema version {found!r}, this hgenre reads 1 to {SCHEMA_VERSION}; "
             "use the hgenre that wrote it or train it again"
         )
     arrays = _read_weights(directory / WEIGHTS, manifest)
     try:
         return _from_manifest(manifest, arrays, hashlib.sha256(raw).hexdigest())
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleError(f"{directory / MANIFEST} is damaged: {type(error).__name__} {error}") from None
     except BundleError:
         raise
@@ -130,6 +131,7 @@ def _manifest(bundle: Bundle, arrays: Mapping[str, np.ndarray], weights_sha256: 
         "normalisation": bundle.normalisation.kind,
         "nets": {node: net_to_json(spec) for node, spec in bundle.nets.items()},
         "temperatures": dict(bundle.temperatures),
+        "calibration": bundle.calibration and calibration_to_json(bundle.calibration),
         "route": asdict(bundle.route),
         "metrics": dict(bundle.metrics),
         "about": dict(bundle.about),
@@ -167,6 +169,7 @@ def _from_manifest(manifest: dict[str, Any], arrays: dict[str, np.ndarray], dige
             raise BundleError(f"{what} stand for nodes {sorted(names)}, the tree needs {sorted(needed)}")
     if any(not (np.isfinite(t) and t > 0) for t in temperatures.values()):
         raise BundleError(f"temperatures must be finite and above 0, found {temperatures}")
+    calibration = manifest["calibration"] if manifest["schema_version"] > 1 else None
     return Bundle(
         tree=tree,
         features=features,
@@ -175,6 +178,7 @@ def _from_manifest(manifest: dict[str, Any], arrays: dict[str, np.ndarray], dige
         nets=nets,
         variables=variables,
         temperatures=temperatures,
+        calibration=None if calibration is None else calibration_from_json(tree, calibration),
         route=Route(**route),
         songs_seen=tuple(SeenSong(str(i), str(s), str(p)) for i, s, p in manifest["songs_seen"]),
         metrics=dict(manifest["metrics"]),

@@ -36,6 +36,7 @@ def _host_weights(bundle: Bundle) -> Weights:
     return Weights(
         variables=jax.tree.map(np.asarray, dict(bundle.variables)),
         temperature={node: np.float32(t) for node, t in bundle.temperatures.items()},
+        path_temperature=np.float32(bundle.path_temperature),
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-PROGRAM_VERSION = 5
+PROGRAM_VERSION = 6
 """Raised when the program computes something else for the same bundle, or is kept in another form."""
 
 MAX_KEPT_BYTES = 256 << 20

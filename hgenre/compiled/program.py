@@ -30,6 +30,7 @@ class Weights(NamedTuple):
 
     variables: Mapping[str, Any]  # node -> the net's variables
     temperature: Mapping[str, Array]  # node -> scalar
+    path_temperature: Array  # scalar, of the whole posterior: a part of it, as hard routing gives, has no use for it
 
 
 class ProgramAnswer(NamedTuple):
@@ -65,6 +66,8 @@ def build_program(tree: TreeSpec, apply: Mapping[str, Apply], route: Route, feat
             return jax.nn.log_softmax(logits / weights.temperature[node.name])
 
         logp = decode(tree, node_logp, x, song_idx, voiced, route)
+        if route.decoder == "soft":
+            logp = jax.nn.log_softmax(logp / weights.path_temperature)
         return ProgramAnswer(sum_slices(logp, song_idx, voiced, len(slices)), logp)
 
     return program

@@ -85,8 +85,8 @@ def keep_resident(compiled: Any, bundle: Bundle, route: Route, n_slices: int, di
 def place_weights(bundle: Bundle) -> Placed:
     """The numbers of a bundle in the CPU client's memory."""
     put = _cpu().put
-    temperatures = (np.asarray(bundle.temperatures[node], np.float32) for node in sorted(bundle.temperatures))
-    return [put(array) for array in (*_leaves(bundle.variables), *temperatures)]
+    temperatures = [*(bundle.temperatures[node] for node in sorted(bundle.temperatures)), bundle.path_temperature]
+    return [put(array) for array in (*_leaves(bundle.variables), *(np.asarray(t, np.float32) for t in temperatures))]
 
 
 def _leaves(variables: Mapping[str, Any]) -> Iterator[np.ndarray]:
