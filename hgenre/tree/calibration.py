@@ -17,7 +17,7 @@ import numpy as np
 from hgenre.tree.evidence import Evidence, gather_evidence
 from hgenre.tree.posterior import log_posterior
 from hgenre.tree.spec import TreeSpec
-from hgenre.tree.vote import LOGP_FLOOR, Aggregation, SongAnswers, SongSums, answer_songs
+from hgenre.tree.vote import Aggregation, SongAnswers, answer_songs, sum_sorted_slices
 
 TEMPERATURE_RANGE = (0.25, 8.0)
 
@@ -64,7 +64,7 @@ def fit_calibration(
 
     Args:
         node_logits: net node -> (slice, child), of voiced slices, before any temperature.
-        song_idx: (slice,) int in [0, n_songs); a song may have no slice.
+        song_idx: (slice,) int in [0, n_songs), not falling; a song may have no slice.
         true_idx: (song,) int.
         fold_of_song: as for ``cross_fit``; in turn over N_FOLDS when None.
         aggregation: how slices become a song's answer, for the evidence.
@@ -125,7 +125,7 @@ def apply_calibration(
     """
     calibration = calibration or Calibration()
     logp = temper(_log_posterior(tree, node_logits, node_temperatures), calibration.path_temperature)
-    answers = answer_songs(_sum_slices(logp, song_idx, n_songs), aggregation)
+    answers = answer_songs(sum_sorted_slices(logp, song_idx, n_songs), aggregation)
     heard = answers.genre_idx >= 0
     probabilities = np.zeros_like(answers.probabilities)
     probabilities[heard] = sharpen(answers.probabilities[heard], calibration.song_temperature)
@@ -196,7 +196,7 @@ def _fit(
         nodes[node.name] = fit_temperature(node_logits[node.name][inside], child_idx[inside], weights[inside])
     logp = _log_posterior(tree, node_logits, nodes)
     path = fit_temperature(logp, slice_true_idx, weights)
-    answers = answer_songs(_sum_slices(temper(logp, path), song_idx, n_songs))
+    answers = answer_songs(sum_sorted_slices(temper(logp, path), song_idx, n_songs))
     heard = answers.genre_idx >= 0
     log_mean_p = np.log(np.maximum(answers.probabilities[heard], SMALLEST_P))
     return nodes, path, fit_temperature(log_mean_p, true_idx[heard])
@@ -205,15 +205,3 @@ def _fit(
 def _log_posterior(tree: TreeSpec, node_logits: NodeLogits, temperatures: Mapping[str, float]) -> np.ndarray:
     names = (node.name for node in tree.net_nodes)
     return log_posterior(tree, {n: temper(node_logits[n].astype(np.float64), temperatures[n]) for n in names})
-
-
-def _sum_slices(logp: np.ndarray, song_idx: np.ndarray, n_songs: int) -> SongSums:
-    """As ``vote.sum_slices`` for voiced slices, without jax."""
-
-    def add(values: np.ndarray) -> np.ndarray:
-        columns = [np.bincount(song_idx, weights=column, minlength=n_songs) for column in values.T]
-        return np.stack(columns, axis=-1)
-
-    votes = logp.argmax(axis=-1)[:, None] == np.arange(logp.shape[-1])
-    n_voiced = np.bincount(song_idx, minlength=n_songs)
-    return SongSums(add(votes), add(np.exp(logp)), add(np.maximum(logp, LOGP_FLOOR)), n_voiced)
