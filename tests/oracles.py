@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -289,3 +290,18 @@ def least_stopping_threshold(
         if tail <= 1 - confidence:
             passing.append(threshold)
     return min(passing, default=None)
+
+
+def change_ratio(bands: Sequence[Sequence[float]], part_frames: int, noise_variance: Sequence[float]) -> float:
+    """Weighted mean over a slice's bands (mel, frame) in dB of the variance of part means re that of noise.
+
+    A band weighs by its height above 30 dB below the loudest, and above -99 dB.
+    """
+    levels = [statistics.fmean(band) for band in bands]
+    weights = [max(0.0, level - max(max(levels) - 30, -99)) for level in levels]
+    whole_parts = [range(i, i + part_frames) for i in range(0, len(bands[0]) - part_frames + 1, part_frames)]
+    ratios = [
+        statistics.variance([statistics.fmean([band[i] for i in part]) for part in whole_parts]) / variance
+        for band, variance in zip(bands, noise_variance, strict=True)
+    ]
+    return sum(w * r for w, r in zip(weights, ratios, strict=True)) / sum(weights)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from hgenre.bundle import Bundle
-from hgenre.features import statistics_for, voiced
+from hgenre.features import statistics_for, steady, voiced
 from hgenre.tree.route import Route
 from hgenre.tree.vote import SongAnswers, SongSums, answer_songs
 
@@ -47,6 +47,7 @@ class SongResult:
         votes: (genre,) int, slices that voted for each genre.
         logp: (slice, genre) natural log, for every slice in order of time.
         voiced: (slice,) bool.
+        steady: (slice,) bool, slices of steady noise; they vote as the others do.
     """
 
     genre_idx: int
@@ -54,6 +55,7 @@ class SongResult:
     votes: np.ndarray
     logp: np.ndarray
     voiced: np.ndarray
+    steady: np.ndarray
 
     @property
     def n_slices(self) -> int:
@@ -86,6 +88,7 @@ class _OpenSong(Generic[Key]):
     sums: SongSums | None = None
     logp: list[np.ndarray] = field(default_factory=list)
     voiced: list[np.ndarray] = field(default_factory=list)
+    steady: list[np.ndarray] = field(default_factory=list)
 
 
 def answer_all(
@@ -155,6 +158,7 @@ def answer_all(
         try:
             for block in _with_statistics(bundle, blocks, ordinal, whole=whole_songs):
                 opened.n_waiting += len(block.slices)
+                opened.steady.append(steady(block.slices, bundle.features))
                 pending.append(block)
                 if not whole_songs:
                     flush(everything=False)
@@ -287,8 +291,8 @@ def _pad(rows: np.ndarray, n_padding: int, value: float = 0) -> np.ndarray:
 
 def _result(opened: _OpenSong, route: Route, n_genres: int) -> SongResult:
     if opened.sums is None:
-        nothing = np.zeros(n_genres)
-        return SongResult(-1, nothing, nothing.astype(int), np.zeros((0, n_genres), np.float32), np.zeros(0, bool))
+        nothing, no_slice = np.zeros(n_genres), np.zeros(0, bool)
+        return SongResult(-1, nothing, nothing.astype(int), np.zeros((0, n_genres), np.float32), no_slice, no_slice)
     answers: SongAnswers = answer_songs(SongSums(*(np.asarray(a)[None] for a in opened.sums)), route.aggregation)
     return SongResult(
         genre_idx=int(answers.genre_idx[0]),
@@ -296,4 +300,5 @@ def _result(opened: _OpenSong, route: Route, n_genres: int) -> SongResult:
         votes=opened.sums.votes.round().astype(int),
         logp=np.concatenate(opened.logp),
         voiced=np.concatenate(opened.voiced),
+        steady=np.concatenate(opened.steady),
     )

@@ -28,6 +28,7 @@ from hgenre.features.spec import (
     from_json,
     to_json,
 )
+from hgenre.features.steadiness import steady
 
 __all__ = [
     "ArraySpec",
@@ -52,6 +53,7 @@ __all__ = [
     "song_statistics",
     "standardise",
     "statistics_for",
+    "steady",
     "to_json",
     "voiced",
 ]
