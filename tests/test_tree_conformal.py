@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from hgenre.tree.conformal import coverage_threshold, genre_set, group_of
+from hgenre.tree.conformal import coverage_threshold, genre_set, group_path
 from hgenre.tree.evidence import SongEvidence
 from hgenre.tree.spec import TreeSpec
 from tests.small_trees import CHAINED, OVERLAPPING, PLAIN
@@ -37,7 +37,7 @@ def test_a_song_whose_vote_is_right_is_never_lost() -> None:
 
 
 def test_a_set_holds_the_vote_and_all_that_reach_the_threshold() -> None:
-    p = np.array([0.1, 0.5, 0.3, 0.1])
+    p = [0.1, 0.5, 0.3, 0.1]
     assert genre_set(p, 0, 0.3) == (0, 1, 2)
     assert genre_set(p, 0, 0.9) == (0,)
     assert genre_set(p, 1, 0.0) == (0, 1, 2, 3)
@@ -47,7 +47,7 @@ def test_a_set_holds_the_vote_and_all_that_reach_the_threshold() -> None:
 def test_sets_grow_as_the_threshold_falls_and_are_never_empty(p: list[float], data: st.DataObject) -> None:
     genre_idx = data.draw(st.integers(0, len(p) - 1))
     low, high = sorted(data.draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
-    smaller, larger = (set(genre_set(np.array(p), genre_idx, t)) for t in (high, low))
+    smaller, larger = (set(genre_set(p, genre_idx, t)) for t in (high, low))
     assert {genre_idx} <= smaller <= larger
 
 
@@ -66,20 +66,19 @@ def test_later_songs_are_covered_as_promised_and_hardly_more(n_songs: int, cover
         rows = zip(true_idx[trial].tolist(), genre_idx[trial].tolist(), p_true[trial].tolist(), strict=True)
         *evidence, later = (SongEvidence(true, voted, p, ()) for true, voted, p in rows)
         threshold = coverage_threshold(tuple(evidence), coverage)
-        n_covered += later.true_idx in genre_set(p[trial, -1], later.genre_idx, threshold)
+        n_covered += later.true_idx in genre_set(p[trial, -1].tolist(), later.genre_idx, threshold)
     assert n_covered >= binom.ppf(1e-3, n_trials, coverage)
     assert n_covered <= binom.ppf(1 - 1e-3, n_trials, coverage + 1 / (n_songs + 1))
 
 
 def test_a_set_that_is_a_group_is_named() -> None:
-    def name(tree: TreeSpec, genres: str) -> str | None:
-        node = group_of(tree, frozenset(genres))
-        return None if node is None else node.name
+    def path(tree: TreeSpec, genres: str) -> list[str]:
+        return [node.name for node in group_path(tree, frozenset(genres))]
 
-    assert name(PLAIN, "abc") == "left"
-    assert name(PLAIN, "fed") == "right"
-    assert name(PLAIN, "ab") is None
-    assert name(PLAIN, "abcdef") == "root"
-    assert name(OVERLAPPING, "cde") == "inner"
-    assert name(OVERLAPPING, "acde") == "two"
-    assert name(CHAINED, "abc") == "first"
+    assert path(PLAIN, "abc") == ["root", "left"]
+    assert path(PLAIN, "fed") == ["root", "right"]
+    assert path(PLAIN, "ab") == []
+    assert path(PLAIN, "abcdef") == ["root"]
+    assert path(OVERLAPPING, "cde") == ["root", "two", "inner"]
+    assert path(OVERLAPPING, "acde") == ["root", "two"]
+    assert path(CHAINED, "abc") == ["root", "only", "first"]

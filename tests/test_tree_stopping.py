@@ -19,6 +19,10 @@ def test_an_answer_is_at_the_deepest_step_that_is_sure_enough(threshold: float, 
     assert deepest_step((0.9, 0.8, 0.3), threshold) == step
 
 
+def test_a_threshold_of_1_can_be_reached() -> None:
+    assert deepest_step((0.9999999, 0.999), 1.0) == 0
+
+
 def test_an_answer_is_right_if_it_holds_the_truth() -> None:
     # The way to d: deep (b c d e), deeper (c d e), deepest (d e), d.
     d, e, b, a = (RAGGED.labels.index(genre) for genre in "deba")

@@ -16,6 +16,7 @@ import numpy as np
 
 from hgenre.bundle import Bundle
 from hgenre.features import statistics_for, steady, voiced
+from hgenre.tree.calibration import sharpen
 from hgenre.tree.route import Route
 from hgenre.tree.vote import SongAnswers, SongSums, answer_songs
 
@@ -43,7 +44,7 @@ class SongResult:
 
     Attributes:
         genre_idx: the answer; -1 where every slice is silent.
-        probabilities: (genre,) mean over voiced slices.
+        probabilities: (genre,) mean over voiced slices; calibrated as a song, where the bundle knows how.
         votes: (genre,) int, slices that voted for each genre.
         logp: (slice, genre) natural log, for every slice in order of time.
         voiced: (slice,) bool.
@@ -150,7 +151,7 @@ def answer_all(
         while queue and queue[0].complete and queue[0].n_waiting == 0:
             opened = queue.pop(0)
             first += 1
-            yield opened.key, opened.error or _result(opened, route, len(bundle.labels))
+            yield opened.key, opened.error or _result(opened, route, bundle)
 
     for ordinal, (key, blocks) in enumerate(songs):
         opened: _OpenSong[Key] = _OpenSong(key)
@@ -289,14 +290,18 @@ def _pad(rows: np.ndarray, n_padding: int, value: float = 0) -> np.ndarray:
     return np.concatenate([rows, np.full((n_padding, *rows.shape[1:]), value, rows.dtype)])
 
 
-def _result(opened: _OpenSong, route: Route, n_genres: int) -> SongResult:
+def _result(opened: _OpenSong, route: Route, bundle: Bundle) -> SongResult:
+    n_genres = len(bundle.labels)
     if opened.sums is None:
         nothing, no_slice = np.zeros(n_genres), np.zeros(0, bool)
         return SongResult(-1, nothing, nothing.astype(int), np.zeros((0, n_genres), np.float32), no_slice, no_slice)
     answers: SongAnswers = answer_songs(SongSums(*(np.asarray(a)[None] for a in opened.sums)), route.aggregation)
+    probabilities = answers.probabilities[0]
+    if bundle.calibration and route.decoder == "soft" and answers.genre_idx[0] >= 0:
+        probabilities = sharpen(probabilities, bundle.song_temperature)
     return SongResult(
         genre_idx=int(answers.genre_idx[0]),
-        probabilities=answers.probabilities[0],
+        probabilities=probabilities,
         votes=opened.sums.votes.round().astype(int),
         logp=np.concatenate(opened.logp),
         voiced=np.concatenate(opened.voiced),

@@ -7,6 +7,8 @@ set whatever its probability, so no set is empty; this is a nested family (Gupta
 conformal prediction and quantile out-of-bag ensemble methods"), and the guarantee holds as it is.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hgenre.tree.evidence import Evidence
@@ -26,11 +28,19 @@ def coverage_threshold(evidence: Evidence, coverage: float) -> float:
     return lost_above[rank - 1] if rank else 0.0
 
 
-def genre_set(p: np.ndarray, genre_idx: int, threshold: float) -> tuple[int, ...]:
+def genre_set(p: Sequence[float] | np.ndarray, genre_idx: int, threshold: float) -> tuple[int, ...]:
     """Positions of the genres whose probability (genre,) reaches the threshold, and of the vote, in label order."""
-    return tuple(i for i, value in enumerate(p.tolist()) if value >= threshold or i == genre_idx)
+    return tuple(i for i, value in enumerate(p) if value >= threshold or i == genre_idx)
 
 
-def group_of(tree: TreeSpec, genres: frozenset[str]) -> Node | None:
-    """The first node, root first, that can end in these genres and in no other."""
-    return next((node for node in tree.nodes if frozenset(node.genres) == genres), None)
+def group_path(tree: TreeSpec, genres: frozenset[str]) -> tuple[Node, ...]:
+    """Nodes from the root to the first one that can end in these genres and in no other; empty where none does."""
+
+    def down(node: Node, above: tuple[Node, ...]) -> tuple[Node, ...]:
+        here = (*above, node)
+        if frozenset(node.genres) == genres:
+            return here
+        deeper = (down(child, here) for child in node.children if isinstance(child, Node))
+        return next(filter(None, deeper), ())
+
+    return down(tree.root, ())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hgenre.tree.evidence import Evidence, answer_path
+from hgenre.tree.evidence import DECIMALS, Evidence, answer_path
 from hgenre.tree.spec import TreeSpec, genres_under
 
 CONFIDENCE = 0.9
@@ -73,8 +73,11 @@ def shares_at(tree: TreeSpec, evidence: Evidence, threshold: float | None) -> Sh
 
 
 def deepest_step(path_p: Sequence[float], threshold: float) -> int:
-    """Index of the last probability, never rising along the path, that reaches the threshold; -1 where none does."""
-    return sum(p >= threshold for p in path_p) - 1
+    """Index of the last probability, never rising along the path, that reaches the threshold; -1 where none does.
+
+    Rounded as evidence is: a threshold of 1 is there to be reached.
+    """
+    return sum(round(p, DECIMALS) >= threshold for p in path_p) - 1
 
 
 def _by_threshold(tree: TreeSpec, evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
