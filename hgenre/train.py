@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hgenre.bundle import Bundle
+from hgenre.calibrate import FROM_VALIDATION, answer_held_out, calibrated_fit, songs_of
 from hgenre.data.manifest import Manifest, Song, rebase, with_split, write_manifest
 from hgenre.evaluate import left_out
 from hgenre.held_out import FILE, TREE, HeldOut, hear, n_nets, posteriors, song_outcomes, write_held_out
@@ -30,6 +31,7 @@ from hgenre.training.config import RunConfig, config_to_dict
 from hgenre.training.fit import FLAT, Progress, fit
 from hgenre.training.prepare import TEST, TRAIN, VALIDATION, prepare, split_for
 from hgenre.tree.spec import tree_to_json
+from hgenre.trust import confidence_results, routing_results
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def train_tree(
     test_songs = [facts[song_id] for song_id in by_side[TEST]]
     about = about_bundle(config, command)
 
-    runs, fits, heard, found, losses = [], [], [], [], []
+    runs, fits, heard, validation, found, losses = [], [], [], [], [], []
     for seed in config.seeds:
         fitted = fit(
             config,
@@ -105,7 +107,8 @@ def train_tree(
         heard.append(held)
         found.append(answers)
         runs.append({"seed": seed, "models": model_scores(answers, prepared.labels)})
-        losses.append(validation_loss(hear(fitted, [facts[i] for i in by_side[VALIDATION]], prepared.source.frames)))
+        validation.append(hear(fitted, [facts[i] for i in by_side[VALIDATION]], prepared.source.frames))
+        losses.append(validation_loss(validation[-1]))
 
     best = int(np.argmin(losses))
     results = {
@@ -117,10 +120,13 @@ def train_tree(
         **rivals(found[best], prepared.labels, n_nets(heard[best])),
     }
     results["warnings"] += left_out(test_songs, found[best]["flat"])
-    if (tree := fits[best].tree) is not None:
-        results["tree"] = tree_to_json(tree.tree)
-        results["grouping"] = dict(fits[best].grouping)
-    saved = save_fit(directory, fits[best], {key: results[key] for key in ("protocol", "n_songs", "seeds", "models")})
+    calibrated = calibrated_fit(fits[best], [validation[best]], FROM_VALIDATION)
+    if calibrated.tree is not None:
+        results["tree"] = tree_to_json(calibrated.tree.tree)
+        results["grouping"] = dict(calibrated.grouping)
+        answered = answer_held_out(heard[best], songs_of([validation[best]]), FROM_VALIDATION)
+        results |= routing_results([heard[best]]) | confidence_results([heard[best]], [answered])
+    saved = save_fit(directory, calibrated, {key: results[key] for key in ("protocol", "n_songs", "seeds", "models")})
     write_text(directory / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
     if config.data.protocol != "slice-random":
         split_manifest = replace(prepared.manifest, songs=with_split(prepared.manifest.songs, split))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hgenre.calibrate import OUT_OF_FOLD, answer_folds, calibrated_fit
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import Protocol, folds
@@ -28,6 +29,7 @@ from hgenre.training.fit import Fitted, Progress, fit
 from hgenre.training.loop import Epoch
 from hgenre.training.prepare import TEST, TRAIN, VALIDATION, Prepared, inner_split, prepare
 from hgenre.tree.spec import tree_to_json
+from hgenre.trust import confidence_results, routing_results
 
 
 def cross_validate(
@@ -93,16 +95,19 @@ def cross_validate(
         **rivals(found[0], prepared.labels, max(map(n_nets, heard))),
         "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
     }
+    first = heard[:n_folds]
+    results |= routing_results(first) | confidence_results(first, answer_folds(first))
     results["warnings"] += left_out(prepared.songs, found[0]["flat"])
     if config.tree.groups is not None:
         results["tree"] = groupings[0]["tree"]
     write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
-    write_held_out(out / FILE, heard[:n_folds])
+    write_held_out(out / FILE, first)
     write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], histories)
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     if refit:
         n_done = len(histories)
         final = fit_songs(prepared, protocol, (), config.seeds[0], command, lambda p: on_progress(n_done, "refit ", p))
+        final = calibrated_fit(final, first, OUT_OF_FOLD)
         save_fit(out, final, {key: results[key] for key in ("protocol", "n_folds", "n_songs", "seeds", "models")})
     return results
 

@@ -1,0 +1,128 @@
+"""Temperatures of path and song and the evidence for honest answers, learned from held-out songs, applied to others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hgenre.bundle import Bundle
+from hgenre.held_out import TREE, HeldOut
+from hgenre.training.fit import FLAT, Fitted
+from hgenre.tree.calibration import (
+    N_FOLDS,
+    TEMPERATURE_RANGE,
+    Calibration,
+    apply_calibration,
+    cross_fit,
+    fit_calibration,
+)
+from hgenre.tree.evidence import Evidence, gather_evidence
+from hgenre.tree.spec import TreeSpec, flat_tree
+from hgenre.tree.vote import SongAnswers
+
+OUT_OF_FOLD = "out of fold"
+FROM_VALIDATION = "validation songs"
+
+
+@dataclass(frozen=True, eq=False)
+class Songs:
+    """Held-out songs of one model or of several, by what the nodes at their own temperatures say together.
+
+    The nodes of two folds may differ, as derived groups do; the genres do not.
+    """
+
+    logp: np.ndarray  # (slice, genre)
+    song_idx: np.ndarray  # (slice,)
+    true_idx: np.ndarray  # (song,)
+    clusters: np.ndarray  # (song,) names
+
+    def part(self, keep: np.ndarray) -> "Songs":
+        """The songs whose entry in ``keep`` (song,) is true."""
+        slices = keep[self.song_idx]
+        position = np.cumsum(keep) - 1
+        return Songs(self.logp[slices], position[self.song_idx[slices]], self.true_idx[keep], self.clusters[keep])
+
+
+def songs_of(folds: Sequence[HeldOut], name: str = TREE, *, calibrated: bool = True) -> Songs:
+    """The songs of all folds, answered by the model of that name; at temperature 1 unless ``calibrated``."""
+    starts = np.cumsum([0, *(fold.n_songs for fold in folds)])
+    return Songs(
+        logp=np.concatenate([fold.models[name].log_posterior(calibrated=calibrated) for fold in folds]),
+        song_idx=np.concatenate([fold.song_idx + n for fold, n in zip(folds, starts, strict=False)]),
+        true_idx=np.concatenate([fold.true_idx for fold in folds]),
+        clusters=np.concatenate([fold.clusters for fold in folds]),
+    )
+
+
+def learn_calibration(songs: Songs, tree: TreeSpec, source: str, part_of_song: np.ndarray | None = None) -> Calibration:
+    """The temperatures of path and song, and evidence: each song answered by temperatures from the other parts.
+
+    Args:
+        part_of_song: (song,) any values that keep an artist's songs together; N_FOLDS parts of whole artists when None.
+    """
+    flat = flat_tree(tree.labels)
+    n_songs = len(songs.true_idx)
+    if part_of_song is None:
+        part_of_song = np.unique(songs.clusters, return_inverse=True)[1] % N_FOLDS
+    rows = ({flat.root.name: songs.logp}, songs.song_idx, n_songs, songs.true_idx)
+    nodes, learned = fit_calibration(flat, *rows, fold_of_song=part_of_song)
+    answers = cross_fit(flat, *rows, part_of_song)
+    # A flat tree's node and path are one thing.
+    path = float(np.clip(nodes[flat.root.name] * learned.path_temperature, *TEMPERATURE_RANGE))
+    return Calibration(path, learned.song_temperature, source, gather_evidence(tree, answers, songs.true_idx))
+
+
+def calibrated_answers(songs: Songs, tree: TreeSpec, calibration: Calibration) -> SongAnswers:
+    """Answers and probabilities of the songs under temperatures learned elsewhere."""
+    flat = flat_tree(tree.labels)
+    temperatures = {flat.root.name: 1.0}
+    rows = ({flat.root.name: songs.logp}, songs.song_idx, len(songs.true_idx))
+    return apply_calibration(flat, *rows, temperatures, calibration)
+
+
+def calibrated_fit(fitted: Fitted, folds: Sequence[HeldOut], source: str) -> Fitted:
+    """The fit with bundles that carry what held-out songs taught about their kind; each fold is a part of its own."""
+    part_of_song = fold_of_song(folds) if len(folds) > 1 else None
+
+    def calibrated(bundle: Bundle, name: str) -> Bundle:
+        return replace(bundle, calibration=learn_calibration(songs_of(folds, name), bundle.tree, source, part_of_song))
+
+    tree = calibrated(fitted.tree, TREE) if fitted.tree is not None else None
+    return replace(fitted, tree=tree, flat=calibrated(fitted.flat, FLAT))
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """Songs that were answered with what other songs taught, and nothing of their own."""
+
+    tree: TreeSpec
+    songs: Songs
+    calibration: Calibration
+    answers: SongAnswers
+
+    @property
+    def evidence(self) -> Evidence:
+        """These songs' own, as the calibration's is of the others."""
+        return gather_evidence(self.tree, self.answers, self.songs.true_idx)
+
+
+def answer_held_out(held: HeldOut, others: Songs, source: str, part_of_song: np.ndarray | None = None) -> Answered:
+    """The tree's calibrated answers for held-out songs."""
+    tree = held.models[TREE].tree
+    songs = songs_of([held])
+    calibration = learn_calibration(others, tree, source, part_of_song)
+    return Answered(tree, songs, calibration, calibrated_answers(songs, tree, calibration))
+
+
+def answer_folds(folds: Sequence[HeldOut]) -> list[Answered]:
+    """Every fold's songs, answered with what those of all other folds taught."""
+    everything, fold_idx = songs_of(folds), fold_of_song(folds)
+    return [
+        answer_held_out(fold, everything.part(fold_idx != k), OUT_OF_FOLD, fold_idx[fold_idx != k])
+        for k, fold in enumerate(folds)
+    ]
+
+
+def fold_of_song(folds: Sequence[HeldOut]) -> np.ndarray:
+    """(song,) position of each song's fold."""
+    return np.repeat(np.arange(len(folds)), [fold.n_songs for fold in folds])

@@ -1,0 +1,163 @@
+"""What a tree's routing and confidence are worth, and what it may honestly answer, on songs that taught it nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hgenre.calibrate import Answered, calibrated_answers, songs_of
+from hgenre.held_out import TREE, HeldOut, pooled, song_outcomes
+from hgenre.metrics.classification import log_loss
+from hgenre.metrics.intervals import wilson
+from hgenre.metrics.reliability import cluster_bootstrap, confidence_report
+from hgenre.training.fit import FLAT
+from hgenre.tree.calibration import Calibration
+from hgenre.tree.conformal import coverage_threshold, genre_set, group_path
+from hgenre.tree.spec import TreeSpec
+from hgenre.tree.stopping import shares_at, stopping_threshold
+from hgenre.why import account
+
+TARGETS = (0.8, 0.9, 0.95)
+"""What is asked for in reports: accuracy of the answers, coverage of the sets."""
+
+N_RESAMPLES = 200
+
+FALLS_SHORT = 0.05
+"""A resample falls short where so few right answers would be this unlikely under the accuracy that was asked for."""
+
+
+def routing_results(folds: Sequence[HeldOut], *, seed: int = 0) -> dict[str, Any]:
+    """The account of ``hgenre.why`` under ``ledger``; nothing where the folds have trees of their own."""
+    if (held := pooled(folds)) is None or TREE not in held.models:
+        return {}
+    tree = held.models[TREE]
+    flat = np.array([outcome.genre_idx for outcome in song_outcomes(held, held.models[FLAT].log_posterior())])
+    found = account(tree.tree, tree.node_logp(), held.song_idx, held.true_idx, held.clusters, flat, seed=seed)
+    return {"ledger": found}
+
+
+def confidence_results(held: Sequence[HeldOut], parts: Sequence[Answered], *, seed: int = 0) -> dict[str, Any]:
+    """What ``results.json`` holds under ``calibration`` and ``honest``: each song answered with what others taught.
+
+    ``calibration``: ``before`` any temperature and ``after``, as ``confidence_report``. ``honest``: for each of TARGETS
+    the answers under that target accuracy, and the sets under that coverage; ``resamples`` repeats both over
+    N_RESAMPLES random halves of the artists.
+    """
+    raw = songs_of(held, calibrated=False)
+    tree = parts[0].tree
+    before = calibrated_answers(raw, tree, Calibration())
+    p_before, p_after = before.probabilities, np.concatenate([part.answers.probabilities for part in parts])
+    genre_idx = np.concatenate([part.answers.genre_idx for part in parts])
+    reports = {
+        "before": confidence_report(p_before, raw.true_idx, before.genre_idx, raw.clusters, seed=seed),
+        "after": confidence_report(p_after, raw.true_idx, genre_idx, raw.clusters, seed=seed),
+    }
+
+    def change(songs: np.ndarray) -> float:
+        truth = raw.true_idx[songs]
+        return log_loss(truth, p_after[songs]) - log_loss(truth, p_before[songs])
+
+    low, high = cluster_bootstrap(change, raw.clusters, seed=seed)
+    return {
+        "calibration": reports,
+        "log_loss_change": {"value": change(np.arange(len(raw.true_idx))), "interval": [low, high]},
+        "honest": {
+            "target_accuracy": {f"{target:g}": target_accuracy_results(parts, target) for target in TARGETS},
+            "coverage": {f"{target:g}": coverage_results(parts, target) for target in TARGETS},
+        },
+        "resamples": resampled(parts, seed=seed),
+    }
+
+
+def target_accuracy_results(parts: Sequence[Answered], target: float) -> dict[str, Any]:
+    """How songs are answered under a target accuracy, with thresholds from others: shares, and accuracy of answers."""
+    found = []
+    for part in parts:
+        threshold = stopping_threshold(part.tree, part.calibration.evidence, target)
+        found.append(shares_at(part.tree, part.evidence, threshold))
+    n_songs, n_genre, n_group, n_right = (
+        sum(getattr(shares, name) for shares in found) for name in ("n_songs", "n_genre", "n_group", "n_right")
+    )
+    n_answered = n_genre + n_group
+    return {
+        "songs": n_songs,
+        "answered_by_genre": n_genre / n_songs,
+        "answered_by_group": n_group / n_songs,
+        "abstained": 1 - n_answered / n_songs,
+        "accuracy_of_answers": n_right / n_answered if n_answered else None,
+        "interval": list(wilson(n_right, n_answered)) if n_answered else None,
+    }
+
+
+def coverage_results(parts: Sequence[Answered], coverage: float) -> dict[str, Any]:
+    """How large sets are under a coverage, with thresholds from others, and how many hold the true genre."""
+    n_songs = n_covered = n_genres = 0
+    kinds = {"genre": 0, "group": 0, "set": 0, "abstain": 0}
+    for part in parts:
+        threshold = coverage_threshold(part.calibration.evidence, coverage)
+        labels = part.tree.labels
+        rows = zip(part.answers.probabilities, part.answers.genre_idx, part.songs.true_idx, strict=True)
+        for p, genre_idx, true_idx in rows:
+            found = genre_set(p, int(genre_idx), threshold)
+            n_songs += 1
+            n_covered += int(true_idx) in found
+            n_genres += len(found)
+            kinds[_kind(part.tree, frozenset(labels.genres[i] for i in found))] += 1
+    return {
+        "songs": n_songs,
+        "coverage": n_covered / n_songs,
+        "interval": list(wilson(n_covered, n_songs)),
+        "mean_set_size": n_genres / n_songs,
+        **{f"answered_by_{kind}": n / n_songs for kind, n in kinds.items() if kind != "abstain"},
+        "abstained": kinds["abstain"] / n_songs,
+    }
+
+
+def resampled(parts: Sequence[Answered], *, seed: int, n_resamples: int = N_RESAMPLES) -> dict[str, Any]:
+    """Whether the promises hold over random halves of the artists: thresholds from one half, answers in the other.
+
+    For each of TARGETS: the mean over resamples, and the share of resamples that fall short by more than a binomial
+    bound allows (at most FALLS_SHORT of them would by chance, were songs independent and the target met exactly).
+    """
+    from scipy.special import bdtr
+
+    tree = parts[0].tree
+    evidence = [song for part in parts for song in part.evidence]
+    names, cluster_idx = np.unique(np.concatenate([part.songs.clusters for part in parts]), return_inverse=True)
+    random = np.random.default_rng(seed)
+    accuracies: dict[float, list[tuple[int, int]]] = {target: [] for target in TARGETS}
+    coverages: dict[float, list[tuple[int, int]]] = {target: [] for target in TARGETS}
+    for _ in range(n_resamples):
+        first = (random.permutation(len(names)) < len(names) // 2)[cluster_idx]
+        ours = tuple(song for song, chosen in zip(evidence, first, strict=True) if chosen)
+        theirs = tuple(song for song, chosen in zip(evidence, first, strict=True) if not chosen)
+        for target in TARGETS:
+            shares = shares_at(tree, theirs, stopping_threshold(tree, ours, target))
+            accuracies[target].append((shares.n_right, shares.n_answered))
+            threshold = coverage_threshold(ours, target)
+            n_covered = sum(song.genre_idx == song.true_idx or song.p_true >= threshold for song in theirs)
+            coverages[target].append((n_covered, len(theirs)))
+
+    def summary(counts: Sequence[tuple[int, int]], target: float) -> dict[str, Any]:
+        right, n = np.array(counts).T
+        answered = n > 0
+        short = bdtr(right[answered], n[answered], target) < FALLS_SHORT
+        return {
+            "resamples": len(counts),
+            "without_an_answer": int((~answered).sum()),
+            "mean": float((right[answered] / n[answered]).mean()) if answered.any() else None,
+            "share_that_falls_short": float(short.mean()) if answered.any() else None,
+        }
+
+    return {
+        "target_accuracy": {f"{target:g}": summary(counts, target) for target, counts in accuracies.items()},
+        "coverage": {f"{target:g}": summary(counts, target) for target, counts in coverages.items()},
+    }
+
+
+def _kind(tree: TreeSpec, genres: frozenset[str]) -> str:
+    if len(genres) == 1:
+        return "genre"
+    if len(genres) == len(tree.labels):
+        return "abstain"
+    return "group" if group_path(tree, genres) else "set"
