@@ -22,7 +22,7 @@ FLOORS = (
     {"audio", "features", "tree", "metrics", "errors", "labels"},
     {"nets", "grouping"},
     {"data", "bundle", "compiled", "training", "demo", "shipped", "taxonomy"},
-    {"train", "predict", "evaluate", "results"},
+    {"train", "predict", "evaluate", "why", "results"},
     {"studies", "report"},
     {"cli"},
 )

@@ -26,6 +26,7 @@ COMMANDS = [
     "train",
     "cross-validate",
     "evaluate",
+    "why",
     "forecast",
     "inspect",
     "models",

@@ -12,6 +12,7 @@ from hgenre.cli.inspect import inspect
 from hgenre.cli.models import models
 from hgenre.cli.predict import predict
 from hgenre.cli.train import cross_validate, train, train_tree
+from hgenre.cli.why import why
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +28,7 @@ for command in (
     train,
     cross_validate,
     evaluate,
+    why,
     forecast,
     inspect,
     models,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hgenre.cli.files import songs_of
 from hgenre.cli.route import Aggregation, Decoder, Unit, chosen_route
 
 if TYPE_CHECKING:
@@ -28,25 +29,16 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Score a model on a manifest's songs: accuracy, per-genre precision, recall and F1, confusions, confidence."""
-    from dataclasses import replace
-
     from hgenre.bundle import load_bundle
     from hgenre.cli.progress import training_progress
     from hgenre.data.cache import default_cache_dir
-    from hgenre.data.manifest import read_manifest
     from hgenre.evaluate import evaluate as run
     from hgenre.shipped import find_bundle
     from hgenre.taxonomy import read_taxonomy
 
     loaded = load_bundle(find_bundle(bundle))
     outside = None if taxonomy is None else read_taxonomy(taxonomy, loaded.labels)
-    songs = read_manifest(manifest)
-    if split is not None:
-        kept = tuple(song for song in songs.songs if song.split == split)
-        if not kept:
-            splits = ", ".join(sorted({repr(song.split) for song in songs.songs}))
-            raise typer.BadParameter(f"no song of {manifest} has split {split!r}; found are {splits}")
-        songs = replace(songs, songs=kept)
+    songs = songs_of(manifest, split)
     n_songs = len(songs.usable)
     with training_progress() as (on_frames, _):
         result = run(

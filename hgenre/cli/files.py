@@ -2,6 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from hgenre.data.manifest import Manifest
 
 
 def audio_files(songs: Iterable[Path]) -> Iterator[Path]:
@@ -14,3 +20,19 @@ def audio_files(songs: Iterable[Path]) -> Iterator[Path]:
             yield from sorted(p for p in found if not p.is_dir())
         else:
             yield song
+
+
+def songs_of(manifest: Path, split: str | None) -> "Manifest":
+    """The manifest's songs, or those of one split; wrong usage where that split has none."""
+    from dataclasses import replace
+
+    from hgenre.data.manifest import read_manifest
+
+    songs = read_manifest(manifest)
+    if split is None:
+        return songs
+    kept = tuple(song for song in songs.songs if song.split == split)
+    if not kept:
+        splits = ", ".join(sorted({repr(song.split) for song in songs.songs}))
+        raise typer.BadParameter(f"no song of {manifest} has split {split!r}; found are {splits}")
+    return replace(songs, songs=kept)

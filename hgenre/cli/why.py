@@ -1,0 +1,203 @@
+"""``hgenre why``: what routing and what specialists cost, over many songs or in one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hgenre.cli.files import audio_files, songs_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WAYS = {
+    ("soft", "slice"): "soft: every path counts",
+    ("hard", "slice"): "hard: every slice takes one path",
+    ("hard", "song"): "hard: the song takes one path",
+    ("beam", "slice"): "beam: a slice's {width} best paths",
+    ("beam", "song"): "beam: the song's {width} best paths",
+    ("oracle", "slice"): "oracle: always the right group",
+}
+
+
+def why(
+    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, or a bundle's folder.")],
+    songs: Annotated[list[Path] | None, typer.Argument(help="Audio files or folders: the way of each song.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Songs with genres: the account of all of them.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only songs whose split column holds this.")] = None,
+    flat: Annotated[
+        str | None, typer.Option(help="The net without groups to compare with. Default: `flat` beside the bundle.")
+    ] = None,
+    genre: Annotated[str | None, typer.Option(help="The true genre of the audio files.")] = None,
+    allow_seen: Annotated[bool, typer.Option(help="Count songs the model has seen too; the result says so.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (a line a song).")] = False,
+) -> None:
+    """Say why a tree is right or wrong: what choosing the group costs, and what choosing the genre inside it costs."""
+    if bool(songs) == (manifest is not None):
+        raise typer.BadParameter("give either audio files or --manifest")
+    if songs:
+        if split is not None or flat is not None or allow_seen:
+            raise typer.BadParameter("--split, --flat and --allow-seen need --manifest")
+        _why_files(bundle, songs, genre, as_json)
+    else:
+        if genre is not None:
+            raise typer.BadParameter("--genre is for audio files; a manifest names the genres of its songs")
+        assert manifest is not None
+        _why_manifest(bundle, manifest, split, flat, allow_seen, as_json)
+
+
+def _why_files(bundle: str, songs: list[Path], genre: str | None, as_json: bool) -> None:
+    from hgenre.bundle import load_bundle
+    from hgenre.shipped import find_bundle
+    from hgenre.why import why_files
+
+    paths = list(audio_files(songs))
+    if not paths:
+        raise typer.BadParameter(f"no file with an audio format's ending in {', '.join(map(str, songs))}")
+    found = why_files(load_bundle(find_bundle(bundle)), paths, true_genre=genre)
+    for song in found:
+        if as_json:
+            print(json.dumps(song))
+        elif "error" in song:
+            print(f"{song['path']}: {song['error']['message']}", file=sys.stderr)
+        else:
+            _print_song(song)
+    if n_failed := sum("error" in song for song in found):
+        if not as_json:
+            print(f"hgenre: {n_failed} of {len(found)} files have no answer", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _why_manifest(
+    bundle: str, manifest: Path, split: str | None, flat: str | None, allow_seen: bool, as_json: bool
+) -> None:
+    from hgenre.bundle import load_bundle
+    from hgenre.cli.progress import training_progress
+    from hgenre.data.cache import default_cache_dir
+    from hgenre.shipped import find_bundle
+    from hgenre.why import why as run
+
+    place = find_bundle(bundle)
+    beside = place.resolve().parent / "flat"
+    flat_place = find_bundle(flat) if flat else beside if beside.is_dir() and place.resolve() != beside else None
+    loaded, rival = load_bundle(place), load_bundle(flat_place) if flat_place else None
+    songs = songs_of(manifest, split)
+    n_songs = len(songs.usable)
+    with training_progress() as (on_frames, _):
+        result = run(
+            loaded,
+            songs,
+            default_cache_dir(),
+            flat=rival,
+            allow_seen=allow_seen,
+            on_frames=lambda song: on_frames(song, n_songs),
+        )
+    if as_json:
+        print(json.dumps(result))
+    else:
+        print_account(_console(), result["ledger"])
+        for warning in result["warnings"]:
+            print(f"warning: {warning}")
+
+
+def print_account(console: "Console", found: dict[str, Any]) -> None:
+    """The verdict, then the tables of ``hgenre.why.account``."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    songs, slices, n = found["songs"], found["slices"], found["n_songs"]
+    console.print(escape(found["verdict"]) + "\n")
+
+    square = Table(f"{n} songs, one path each", "its genre found there", "another genre found there")
+    square.add_row("sent to its group", _cell("A", songs, "right"), _cell("L", songs, "lost inside the group"))
+    square.add_row(
+        "sent to another group", _cell("R", songs, "lost by the choice of group"), _cell("B", songs, "lost by both")
+    )
+    console.print(square)
+    given = songs["accuracy_given_right_routing"]
+    guessing = found["random_router"]["A"]
+    console.print(
+        f"group chosen rightly {songs['routing_accuracy']:.1%}; genre found, given the right group "
+        f"{'-' if given is None else f'{given:.1%}'}; right if the group were always right (A + R) "
+        f"{songs['oracle_router_accuracy']:.1%}, if it were guessed {guessing:.1%}; covariance "
+        f"{100 * songs['covariance']:+.1f} points (above 0: songs hard to route are hard to name)"
+    )
+    console.print(
+        f"one path a song: {songs['hard_accuracy']:.1%} right (A, and {songs['rescued']} rescued by another group that "
+        f"holds their genre); one path a slice, then a vote: {100 * found['residue']:+.1f} points beside A"
+    )
+    console.print(
+        f"{slices['n']} slices, each for itself: A {_share('A', slices)}, L {_share('L', slices)}, "
+        f"R {_share('R', slices)}, B {_share('B', slices)}; group chosen rightly {slices['routing_accuracy']:.1%}\n"
+    )
+
+    nodes = Table("node", "chooses", "songs whose way passes it", "of them sent wrong", "points lost here")
+    for node in songs["nodes"]:
+        kind = "the group" if node["routes"] else "the genre"
+        lost = f"{100 * node['blame'] / n:.1f}"
+        nodes.add_row(escape(node["node"]), kind, str(node["n_passing"]), str(node["n_wrong"]), lost)
+    console.print(nodes)
+
+    genres = Table(
+        "genre", "songs", "A right", "L lost in the group", "R lost by the choice of group", "B lost by both"
+    )
+    for row in songs["genres"]:
+        genres.add_row(escape(row["genre"]), *(str(row[key]) for key in ("n", "A", "L", "R", "B")))
+    console.print(genres)
+
+    answers = Table("songs right, by decoder", "majority of slices", "mean probability", "mean log-probability")
+    for (decoder, unit), label in WAYS.items():
+        cells = [row for row in found["answers"] if (row["decoder"], row["unit"]) == (decoder, unit)]
+        answers.add_row(label.format(width=cells[0]["beam_width"]), *map(_accuracy, cells))
+    console.print(answers)
+    if flat := found["flat"]:
+        low, high = flat["interval_of_difference"]
+        console.print(
+            f"flat net {_accuracy(flat)}; tree less flat {100 * flat['difference']:+.1f} points "
+            f"[{100 * low:+.1f}, {100 * high:+.1f}]; right in the tree only {flat['tree_only']}, in the flat net only "
+            f"{flat['flat_only']} songs (exact McNemar p = {flat['mcnemar_p']:.3f})"
+        )
+
+
+def _print_song(song: dict[str, Any]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = _console()
+    console.print(escape(f"{song['path']}\n{song['verdict']}"))
+    for name in ("way", "runner_up"):
+        if steps := song[name]:
+            way = " › ".join(f"{step} {p:.0%}" for step, p in steps[1:])
+            console.print(escape(f"{name.replace('_', '-'):<10} {way}"))
+    nodes = Table("node", "slices that came", "children: votes of all slices, mean probability")
+    for node in song["nodes"]:
+        children = (f"{c['child']} {c['votes']} ({c['p']:.0%})" for c in node["children"])
+        nodes.add_row(escape(node["node"]), str(node["n_came"]), escape(", ".join(children)))
+    console.print(nodes)
+    slices = Table("starts at", "way of the slice", "its vote")
+    for row in song["slices"]:
+        way = " › ".join(row["way"][1:])
+        slices.add_row(f"{row['start_s']:.1f} s", escape(way), escape(f"{row['genre']} {row['p']:.0%}"))
+    console.print(slices)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # A file or a pipe has no width to keep to.
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+
+
+def _share(cell: str, ledger: dict[str, Any]) -> str:
+    return f"{ledger[cell] / ledger['n']:.1%}"
+
+
+def _cell(cell: str, ledger: dict[str, Any], meaning: str) -> str:
+    return f"{cell} {_share(cell, ledger)} ({ledger[cell]}): {meaning}"
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    low, high = row["interval"]
+    return rf"{row['accuracy']:.1%} \[{low:.1%}, {high:.1%}]"
