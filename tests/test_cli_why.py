@@ -1,0 +1,124 @@
+"""``hgenre why`` as a user meets it: the tables show the account, and every wrong use is named."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hgenre.bundle import Bundle
+from hgenre.data.manifest import Manifest, rebase, write_manifest
+from tests.conftest import Finished
+
+Hgenre = Callable[..., Finished]
+
+
+@pytest.fixture(scope="module")
+def unseen(bundle: Bundle, corpus: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    seen = {song.song_id for song in bundle.songs_seen}
+    kept = replace(corpus, songs=tuple(song for song in corpus.songs if song.song_id not in seen))
+    directory = tmp_path_factory.mktemp("unseen")
+    write_manifest(rebase(kept, directory), directory / "manifest.csv")
+    return directory / "manifest.csv"
+
+
+def cells(out: str) -> list[list[str]]:
+    """The rows of all tables."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│ ")]
+
+
+def test_tables_show_the_account_and_the_flat_net_beside_the_bundle(
+    hgenre: Hgenre, bundle_dir: Path, unseen: Path
+) -> None:
+    told = json.loads(hgenre("why", bundle_dir, "--manifest", unseen, "--json").out)
+    done = hgenre("why", bundle_dir, "--manifest", unseen)
+    assert done.status == 0
+    found, rows = told["ledger"], cells(done.out)
+    assert done.out.startswith(found["verdict"] + "\n")
+    songs, n = found["songs"], found["n_songs"]
+    share = {cell: f"{songs[cell] / n:.1%} ({songs[cell]})" for cell in "ALRB"}
+    assert ["sent to its group", f"A {share['A']}: right", f"L {share['L']}: lost inside the group"] in rows
+    assert [row[0] for row in rows[2:5]] == ["root", "percussive", "drone"]
+    assert [row[1] for row in rows[2:5]] == ["the group", "the genre", "the genre"]
+    for node, row in zip(songs["nodes"], rows[2:5], strict=True):
+        assert row[2:] == [str(node["n_passing"]), str(node["n_wrong"]), f"{100 * node['blame'] / n:.1f}"]
+    for genre, row in zip(songs["genres"], rows[5:9], strict=True):
+        assert row == [str(genre[key]) for key in ("genre", "n", "A", "L", "R", "B")]
+    accuracies = [f"{row['accuracy']:.1%} " for row in found["answers"]]
+    shown = [cell for row in rows[9:] for cell in row[1:]]
+    assert len(shown) == len(accuracies) == 18
+    assert all(cell.startswith(accuracy) for cell, accuracy in zip(shown, accuracies, strict=True))
+    assert told["flat_model"] is not None
+    assert f"flat net {found['flat']['accuracy']:.1%} [" in done.out
+
+
+def test_a_bundle_alone_has_no_flat_net_unless_one_is_named(
+    hgenre: Hgenre, bundle_dir: Path, unseen: Path, tmp_path: Path
+) -> None:
+    alone = shutil.copytree(bundle_dir, tmp_path / "alone")
+    done = hgenre("why", alone, "--manifest", unseen)
+    assert "there is no flat net to compare it with" in done.out
+    assert "flat net " not in done.out.split("\n", 1)[1]
+    named = hgenre("why", alone, "--manifest", unseen, "--flat", bundle_dir.parent / "flat", "--json")
+    assert json.loads(named.out)["ledger"]["flat"] is not None
+    itself = hgenre("why", bundle_dir.parent / "flat", "--manifest", unseen)
+    assert itself.out.startswith("There are no groups to choose from")
+
+
+def test_seen_songs_are_refused_and_a_split_is_chosen(hgenre: Hgenre, bundle_dir: Path, tiny_run: Any) -> None:
+    manifest = tiny_run.directory / "manifest.csv"
+    done = hgenre("why", bundle_dir, "--manifest", manifest)
+    assert (done.status, done.out) == (1, "")
+    assert "model tiny has seen" in done.err
+    assert hgenre("why", bundle_dir, "--manifest", manifest, "--split", "test").status == 0
+    allowed = hgenre("why", bundle_dir, "--manifest", manifest, "--allow-seen")
+    assert "warning: model tiny has seen " in allowed.out
+
+
+def test_songs_show_their_ways_and_faults_are_named(
+    hgenre: Hgenre, bundle_dir: Path, corpus: Manifest, tmp_path: Path
+) -> None:
+    song = corpus.songs[0]
+    files = corpus.audio_path(song), tmp_path / "none.wav"
+    told = hgenre("why", bundle_dir, *files, "--genre", song.genre, "--json")
+    good, bad = map(json.loads, told.out.splitlines())
+    assert (told.status, bad["error"]["kind"]) == (1, "unreadable")
+    done = hgenre("why", bundle_dir, *files, "--genre", song.genre)
+    assert done.status == 1
+    assert f"{tmp_path / 'none.wav'}: cannot be opened" in done.err
+    assert "hgenre: 1 of 2 files have no answer" in done.err
+    assert done.out.startswith(f"{files[0]}\n{good['verdict']}\nway        {good['way'][1][0]} ")
+    rows = cells(done.out)
+    root = good["nodes"][0]
+    children = ", ".join(f"{c['child']} {c['votes']} ({c['p']:.0%})" for c in root["children"])
+    assert rows[0] == ["root", str(root["n_came"]), children]
+    for slice_, row in zip(good["slices"], rows[3:], strict=True):
+        assert row == [
+            f"{slice_['start_s']:.1f} s",
+            " › ".join(slice_["way"][1:]),
+            f"{slice_['genre']} {slice_['p']:.0%}",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either audio files or --manifest"),
+        (["a.wav", "--manifest", "m.csv"], "give either audio files or --manifest"),
+        (["a.wav", "--split", "test"], "--split, --flat and --allow-seen need --manifest"),
+        (["--manifest", "m.csv", "--genre", "rock"], "--genre is for audio files; a manifest names the genres"),
+    ],
+)
+def test_wrong_usage_is_named(hgenre: Hgenre, bundle_dir: Path, arguments: list[str], message: str) -> None:
+    done = hgenre("why", bundle_dir, *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert message in " ".join(done.err.replace("│", " ").split())
+
+
+def test_a_folder_without_audio_is_named(hgenre: Hgenre, bundle_dir: Path, tmp_path: Path) -> None:
+    done = hgenre("why", bundle_dir, tmp_path)
+    assert done.status == 2
+    assert "no file with an audio format's ending in" in " ".join(done.err.replace("│", " ").split())
