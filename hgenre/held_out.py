@@ -225,7 +225,7 @@ def write_held_out(path: Path, folds: Sequence[HeldOut]) -> None:
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
     beside = path.with_name(f".{path.name}.new")
     try:
         beside.write_bytes(data.getvalue())
@@ -237,7 +237,7 @@ def write_held_out(path: Path, folds: Sequence[HeldOut]) -> None:
 def read_held_out(path: Path) -> list[HeldOut]:
     """Inverse of ``write_held_out``; raises HgenreError where the file is missing, damaged or of another version."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             facts = json.loads(str(file["facts"]))
             if facts["schema_version"] != _SCHEMA_VERSION:
                 raise HgenreError(

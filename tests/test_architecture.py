@@ -22,7 +22,7 @@ FLOORS = (
     {"audio", "features", "tree", "metrics", "errors", "labels"},
     {"nets", "grouping"},
     {"data", "bundle", "compiled", "training", "demo", "shipped", "taxonomy"},
-    {"train", "predict", "evaluate", "why", "results"},
+    {"train", "predict", "evaluate", "why", "held_out", "calibrate", "trust", "results"},
     {"studies", "report"},
     {"cli"},
 )

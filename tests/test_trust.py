@@ -1,0 +1,107 @@
+"""What routing and confidence are worth: figures of songs that taught the tree nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hgenre.calibrate import answer_folds, songs_of
+from hgenre.held_out import TREE, HeldOut, posteriors, song_outcomes
+from hgenre.metrics.classification import log_loss
+from hgenre.trust import confidence_results, coverage_results, resampled, routing_results, target_accuracy_results
+from tests.held_out_songs import held_out_songs
+from tests.small_trees import OVERLAPPING
+
+FOLDS = [held_out_songs(120, seed=seed, signal=2.0) for seed in range(3)]
+ANSWERED = answer_folds(FOLDS)
+
+
+def test_the_account_is_of_all_folds_and_their_flat_nets() -> None:
+    ledger = routing_results(FOLDS)["ledger"]
+    assert ledger["n_songs"] == 360
+    right = {
+        name: np.mean(
+            [o.genre_idx == o.true_idx for fold in FOLDS for o in song_outcomes(fold, posteriors(fold)[name])]
+        )
+        for name in ("tree", "flat")
+    }
+    assert ledger["route"]["accuracy"] == right["tree"]
+    assert ledger["flat"]["accuracy"] == right["flat"]
+    songs = ledger["songs"]
+    assert songs["A"] + songs["L"] + songs["R"] + songs["B"] == songs["n"] == 360
+
+
+def test_folds_with_trees_of_their_own_have_no_one_account() -> None:
+    assert routing_results([FOLDS[0], held_out_songs(tree=OVERLAPPING)]) == {}
+    flat_only = HeldOut(**{**vars(FOLDS[0]), "models": {"flat": FOLDS[0].models["flat"]}})
+    assert routing_results([flat_only]) == {}
+
+
+def test_confidence_before_and_after_is_of_the_same_songs() -> None:
+    results = confidence_results(FOLDS, ANSWERED)
+    json.dumps(results, allow_nan=False)
+    before, after = results["calibration"]["before"], results["calibration"]["after"]
+    change = results["log_loss_change"]
+    assert change["value"] == pytest.approx(after["log_loss"] - before["log_loss"])
+    low, high = change["interval"]
+    assert low < change["value"] < high < 0
+    assert after["ece"]["value"] < before["ece"]["value"]
+    raw = [
+        np.array([o.probabilities for o in song_outcomes(f, f.models[TREE].log_posterior(calibrated=False))])
+        for f in FOLDS
+    ]
+    assert before["log_loss"] == pytest.approx(log_loss(songs_of(FOLDS).true_idx, np.concatenate(raw)))
+
+
+@pytest.mark.parametrize("target", [0.6, 0.9])
+def test_answers_are_counted_by_definition(target: float) -> None:
+    from hgenre.tree.stopping import stopping_threshold
+
+    counts = {"genre": 0, "group": 0, "right": 0}
+    groups = [{0, 1, 2}, {3, 4, 5}]
+    for part in ANSWERED:
+        threshold = stopping_threshold(part.tree, part.calibration.evidence, target)
+        assert threshold is not None
+        for p, voted, true in zip(part.answers.probabilities, part.answers.genre_idx, part.songs.true_idx, strict=True):
+            group = groups[voted // 3]
+            # Evidence holds six decimals.
+            if round(float(p[voted]), 6) >= threshold:
+                counts["genre"] += 1
+                counts["right"] += voted == true
+            elif round(float(sum(p[i] for i in group)), 6) >= threshold:
+                counts["group"] += 1
+                counts["right"] += true in group
+    found = target_accuracy_results(ANSWERED, target)
+    n_answered = counts["genre"] + counts["group"]
+    assert found["answered_by_genre"] == pytest.approx(counts["genre"] / 360)
+    assert found["answered_by_group"] == pytest.approx(counts["group"] / 360)
+    assert found["abstained"] == pytest.approx(1 - n_answered / 360)
+    assert found["accuracy_of_answers"] == pytest.approx(counts["right"] / n_answered)
+    assert found["accuracy_of_answers"] >= target
+
+
+def test_a_target_out_of_reach_leaves_every_song_unanswered() -> None:
+    found = target_accuracy_results(ANSWERED, 0.9999)
+    assert found["abstained"] == 1
+    assert found["accuracy_of_answers"] is None
+    assert found["interval"] is None
+
+
+def test_sets_hold_the_truth_as_often_as_asked() -> None:
+    found = coverage_results(ANSWERED, 0.9)
+    low, high = found["interval"]
+    assert low < 0.9 < high
+    kinds = ("answered_by_genre", "answered_by_group", "answered_by_set", "abstained")
+    assert sum(found[kind] for kind in kinds) == pytest.approx(1)
+    assert 1 < found["mean_set_size"] < 6
+    assert coverage_results(ANSWERED, 0.5)["mean_set_size"] < found["mean_set_size"]
+
+
+def test_promises_hold_over_random_halves_of_the_artists() -> None:
+    found = resampled(ANSWERED, seed=0, n_resamples=60)
+    for kind in ("target_accuracy", "coverage"):
+        for target, row in found[kind].items():
+            if row["mean"] is not None:
+                assert row["mean"] > float(target) - 0.01, (kind, target)
+                assert row["share_that_falls_short"] <= 0.1
+    assert found == resampled(ANSWERED, seed=0, n_resamples=60)
