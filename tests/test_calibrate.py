@@ -39,7 +39,7 @@ def test_nets_that_boast_are_cooled_and_later_songs_are_told_better() -> None:
         log_loss(later.true_idx, calibrated_answers(later, PLAIN, calibration).probabilities)
         for calibration in (Calibration(), learned)
     ]
-    assert losses[1] < 0.8 * losses[0]
+    assert losses[1] < losses[0] - 0.05
 
 
 def test_evidence_has_a_row_a_song() -> None:

@@ -19,14 +19,9 @@ ANSWERED = answer_folds(FOLDS)
 def test_the_account_is_of_all_folds_and_their_flat_nets() -> None:
     ledger = routing_results(FOLDS)["ledger"]
     assert ledger["n_songs"] == 360
-    right = {
-        name: np.mean(
-            [o.genre_idx == o.true_idx for fold in FOLDS for o in song_outcomes(fold, posteriors(fold)[name])]
-        )
-        for name in ("tree", "flat")
-    }
-    assert ledger["route"]["accuracy"] == right["tree"]
-    assert ledger["flat"]["accuracy"] == right["flat"]
+    for name, entry in (("tree", "route"), ("flat", "flat")):
+        outcomes = [o for fold in FOLDS for o in song_outcomes(fold, posteriors(fold)[name])]
+        assert ledger[entry]["accuracy"] == np.mean([o.genre_idx == o.true_idx for o in outcomes])
     songs = ledger["songs"]
     assert songs["A"] + songs["L"] + songs["R"] + songs["B"] == songs["n"] == 360
 
@@ -46,11 +41,8 @@ def test_confidence_before_and_after_is_of_the_same_songs() -> None:
     low, high = change["interval"]
     assert low < change["value"] < high < 0
     assert after["ece"]["value"] < before["ece"]["value"]
-    raw = [
-        np.array([o.probabilities for o in song_outcomes(f, f.models[TREE].log_posterior(calibrated=False))])
-        for f in FOLDS
-    ]
-    assert before["log_loss"] == pytest.approx(log_loss(songs_of(FOLDS).true_idx, np.concatenate(raw)))
+    raw = [o for f in FOLDS for o in song_outcomes(f, f.models[TREE].log_posterior(calibrated=False))]
+    assert before["log_loss"] == pytest.approx(log_loss(songs_of(FOLDS).true_idx, [o.probabilities for o in raw]))
 
 
 @pytest.mark.parametrize("target", [0.6, 0.9])
@@ -88,13 +80,13 @@ def test_a_target_out_of_reach_leaves_every_song_unanswered() -> None:
 
 
 def test_sets_hold_the_truth_as_often_as_asked() -> None:
-    found = coverage_results(ANSWERED, 0.9)
+    found = coverage_results(ANSWERED, 0.98)
     low, high = found["interval"]
-    assert low < 0.9 < high
+    assert low < 0.98 < high
     kinds = ("answered_by_genre", "answered_by_group", "answered_by_set", "abstained")
     assert sum(found[kind] for kind in kinds) == pytest.approx(1)
     assert 1 < found["mean_set_size"] < 6
-    assert coverage_results(ANSWERED, 0.5)["mean_set_size"] < found["mean_set_size"]
+    assert coverage_results(ANSWERED, 0.7)["mean_set_size"] < found["mean_set_size"]
 
 
 def test_promises_hold_over_random_halves_of_the_artists() -> None:
