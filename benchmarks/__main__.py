@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import answer, features, guard, inference, job, memory, posterior, routing, tables, training
+from benchmarks import answer, features, guard, inference, job, ledger, memory, posterior, routing, tables, training
 from benchmarks.floors import Limits, measure_limits
 from benchmarks.growth import measure_growth
 from benchmarks.rounds import Row, measure
@@ -38,6 +38,7 @@ class Sizes:
     scaled_clips: int = 40
     slices: tuple[int, ...] = (128, 1000)
     songs: int = 10_000
+    account_songs: int = 1000
     memory_songs: tuple[int, int] = (250, 1000)
     growth: tuple[int, ...] = GROWTH_SIZES[:-1]
 
@@ -50,6 +51,7 @@ SMALLEST = Sizes(
     scaled_clips=2,
     slices=(32,),
     songs=500,
+    account_songs=50,
     memory_songs=(100, 120),
     growth=(2, 4),
 )
@@ -67,6 +69,7 @@ ROWS: dict[str, Callable[[Path, Sizes], list[Row]]] = {
     ],
     "answer": lambda scratch, sizes: [answer.row(scratch)],
     "posterior": lambda scratch, sizes: [posterior.row(sizes.songs)],
+    "ledger": lambda scratch, sizes: [ledger.row(sizes.account_songs)],
     "job": lambda scratch, sizes: [job.row(scratch, sizes.job_clips, sizes.scaled_clips)],
     "memory": lambda scratch, sizes: [memory.row(scratch, *sizes.memory_songs)],
 }

@@ -18,7 +18,7 @@ from benchmarks.invented import GROUPS, LABELS
 from benchmarks.rounds import Comparison, Round, Row
 from benchmarks.worker import worker
 from hgenre.tree.posterior import log_posterior
-from hgenre.tree.spec import tree_from_groups
+from hgenre.tree.spec import TreeSpec, tree_from_groups
 
 LARGEST_DIFFERENCE = 1e-6
 CALLS_A_ROUND = 20
@@ -49,7 +49,8 @@ def row(n_songs: int = 10_000) -> Row:
 
 
 def by_numpy(n_songs: int) -> Round:
-    tree, logp = tree_from_groups(LABELS, GROUPS), _node_logp(n_songs)
+    tree = tree_from_groups(LABELS, GROUPS)
+    logp = node_logp(tree, n_songs)
     return _timed(lambda: np.exp(log_posterior(tree, logp)))
 
 
@@ -58,7 +59,8 @@ def by_jax(n_songs: int) -> Round:
     import jax
     import jax.numpy as jnp
 
-    tree, logp = tree_from_groups(LABELS, GROUPS), _node_logp(n_songs)
+    tree = tree_from_groups(LABELS, GROUPS)
+    logp = node_logp(tree, n_songs)
     posterior = jax.jit(lambda logp: jnp.exp(log_posterior(tree, logp, jnp)))
     return _timed(lambda: np.asarray(posterior(logp)))
 
@@ -68,7 +70,8 @@ def by_hiclass(n_songs: int) -> Round:
     from hiclass import LocalClassifierPerParentNode
     from sklearn.base import BaseEstimator, ClassifierMixin
 
-    logp = _node_logp(n_songs)
+    tree = tree_from_groups(LABELS, GROUPS)
+    logp = node_logp(tree, n_songs)
     columns = [*GROUPS, *(genre for genres in GROUPS.values() for genre in genres)]
     x = np.exp(np.concatenate([*logp.values()], axis=1))
 
@@ -86,19 +89,19 @@ def by_hiclass(n_songs: int) -> Round:
     ways = [[group, genre] for group, genres in GROUPS.items() for genre in genres]
     model = LocalClassifierPerParentNode(ReadyOutputs()).fit(x[: len(ways)], ways)
     order = [list(model.classes_[-1]).index(genre) for genre in LABELS]
-    ours = np.exp(log_posterior(tree_from_groups(LABELS, GROUPS), logp))
+    ours = np.exp(log_posterior(tree, logp))
     difference = np.abs(model.predict_proba(x)[:, order] - ours).max()
     if difference > LARGEST_DIFFERENCE:
         raise SystemExit(f"benchmark: HiClass and hgenre differ by {difference:.1e} in a probability")
     return _timed(lambda: model.predict_proba(x))
 
 
-def _node_logp(n_songs: int) -> dict[str, np.ndarray]:
-    """Node -> (song, child) float32, root first."""
+def node_logp(tree: TreeSpec, n_rows: int) -> dict[str, np.ndarray]:
+    """Node -> (row, child) float32, root first."""
     random = np.random.default_rng(0)
     found = {}
-    for node in tree_from_groups(LABELS, GROUPS).net_nodes:
-        logits = random.normal(0, 1.5, (n_songs, len(node.children)))
+    for node in tree.net_nodes:
+        logits = random.normal(0, 1.5, (n_rows, len(node.children)))
         found[node.name] = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
     return found
 
