@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from hgenre.calibrate import Answered, calibrated_answers, songs_of
-from hgenre.held_out import TREE, HeldOut, pooled, song_outcomes
+from hgenre.calibrate import Answered, answer_folds, calibrated_answers, songs_of
+from hgenre.evaluate import SongOutcome, compare
+from hgenre.held_out import TREE, HeldOut, n_nets, pooled, posteriors, song_outcomes
 from hgenre.metrics.classification import log_loss
 from hgenre.metrics.intervals import wilson
 from hgenre.metrics.reliability import cluster_bootstrap, confidence_report
+from hgenre.results import model_scores, rivals
 from hgenre.training.fit import FLAT
 from hgenre.tree.calibration import Calibration
 from hgenre.tree.conformal import coverage_threshold, genre_set, group_path
@@ -24,6 +26,30 @@ N_RESAMPLES = 200
 
 FALLS_SHORT = 0.05
 """A resample falls short where so few right answers would be this unlikely under the accuracy that was asked for."""
+
+
+def run_results(folds: Sequence[HeldOut]) -> dict[str, Any]:
+    """All that a run's kept node outputs tell without its songs, as ``results.json`` holds it.
+
+    Confidence needs folds that learn from each other; ``train-tree`` has none, and learned from validation songs.
+    """
+    labels = folds[0].labels
+    answers: dict[str, list[SongOutcome]] = {}
+    for fold in folds:
+        for name, logp in posteriors(fold).items():
+            answers.setdefault(name, []).extend(song_outcomes(fold, logp))
+    found: dict[str, Any] = {
+        "labels": list(labels),
+        "n_songs": sum(fold.n_songs for fold in folds),
+        "n_folds": len(folds),
+        "models": model_scores(answers, labels),
+    }
+    if TREE in answers:
+        found["comparison"] = compare(answers[TREE], answers[FLAT])
+        found |= rivals(answers, labels, max(map(n_nets, folds))) | routing_results(folds)
+        if len(folds) > 1:
+            found |= confidence_results(folds, answer_folds(folds))
+    return found
 
 
 def routing_results(folds: Sequence[HeldOut], *, seed: int = 0) -> dict[str, Any]:

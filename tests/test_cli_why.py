@@ -11,7 +11,10 @@ import pytest
 
 from hgenre.bundle import Bundle
 from hgenre.data.manifest import Manifest, rebase, write_manifest
+from hgenre.held_out import write_held_out
+from hgenre.train import RunResult
 from tests.conftest import Finished
+from tests.held_out_songs import held_out_songs
 
 Hgenre = Callable[..., Finished]
 
@@ -106,8 +109,8 @@ def test_songs_show_their_ways_and_faults_are_named(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give either audio files or --manifest"),
-        (["a.wav", "--manifest", "m.csv"], "give either audio files or --manifest"),
+        ([], "give audio files, --manifest, or the folder of a run"),
+        (["a.wav", "--manifest", "m.csv"], "give audio files, --manifest, or the folder of a run"),
         (["a.wav", "--split", "test"], "--split, --flat and --allow-seen need --manifest"),
         (["--manifest", "m.csv", "--genre", "rock"], "--genre is for audio files; a manifest names the genres"),
     ],
@@ -122,3 +125,32 @@ def test_a_folder_without_audio_is_named(hgenre: Hgenre, bundle_dir: Path, tmp_p
     done = hgenre("why", bundle_dir, tmp_path)
     assert done.status == 2
     assert "no file with an audio format's ending in" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_a_runs_folder_tells_of_the_songs_it_held_out(hgenre: Hgenre, tiny_run: RunResult) -> None:
+    told = json.loads(hgenre("why", tiny_run.directory, "--json").out)
+    for key in ("ledger", "comparison", "rivals", "rivals_missing"):
+        assert told[key] == json.loads(json.dumps(tiny_run.results[key]))
+    assert "calibration" not in told
+    done = hgenre("why", tiny_run.directory)
+    assert done.status == 0
+    assert done.out.startswith(told["ledger"]["verdict"] + "\n")
+    assert "| flat root |" in done.out
+
+
+def test_folds_tell_what_confidence_is_worth(hgenre: Hgenre, tmp_path: Path) -> None:
+    folds = [held_out_songs(30, seed=seed, others=()) for seed in range(3)]
+    write_held_out(tmp_path / "outputs.npz", folds)
+    told = json.loads(hgenre("why", tmp_path, "--json").out)
+    assert told["n_songs"] == told["ledger"]["n_songs"] == 90
+    assert told["rivals_missing"] == ["flat ensemble of as many nets", "flat ensemble of 2 nets", "shared trunk"]
+    done = hgenre("why", tmp_path)
+    assert f"Log-loss after less before: {told['log_loss_change']['value']:+.3f}" in done.out
+    assert "The promises over random halves of the artists" in done.out
+
+
+@pytest.mark.parametrize("option", [["--split", "test"], ["--flat", "x"], ["--genre", "rock"], ["--allow-seen"]])
+def test_a_runs_folder_takes_no_choice_of_songs(hgenre: Hgenre, tiny_run: RunResult, option: list[str]) -> None:
+    done = hgenre("why", tiny_run.directory, *option)
+    assert done.status == 2
+    assert "a run's folder takes --json only" in done.err

@@ -23,7 +23,7 @@ WAYS = {
 
 
 def why(
-    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, or a bundle's folder.")],
+    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, a bundle's folder, or a run's folder.")],
     songs: Annotated[list[Path] | None, typer.Argument(help="Audio files or folders: the way of each song.")] = None,
     manifest: Annotated[Path | None, typer.Option(help="Songs with genres: the account of all of them.")] = None,
     split: Annotated[str | None, typer.Option(help="Only songs whose split column holds this.")] = None,
@@ -34,9 +34,17 @@ def why(
     allow_seen: Annotated[bool, typer.Option(help="Count songs the model has seen too; the result says so.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (a line a song).")] = False,
 ) -> None:
-    """Say why a tree is right or wrong: what choosing the group costs, and what choosing the genre inside it costs."""
+    """Say why a tree is right or wrong: what choosing the group costs, and what choosing the genre inside it costs.
+
+    Of a run's folder: over the songs that the run held out, with the tree's rivals and what its confidence is worth.
+    """
+    if not songs and manifest is None and (Path(bundle) / "outputs.npz").is_file():
+        if split is not None or flat is not None or genre is not None or allow_seen:
+            raise typer.BadParameter("a run's folder takes --json only: its held-out songs are known")
+        _why_run(Path(bundle), as_json)
+        return
     if bool(songs) == (manifest is not None):
-        raise typer.BadParameter("give either audio files or --manifest")
+        raise typer.BadParameter("give audio files, --manifest, or the folder of a run with its outputs.npz")
     if songs:
         if split is not None or flat is not None or allow_seen:
             raise typer.BadParameter("--split, --flat and --allow-seen need --manifest")
@@ -100,6 +108,23 @@ def _why_manifest(
         print_account(_console(), result["ledger"])
         for warning in result["warnings"]:
             print(f"warning: {warning}")
+
+
+def _why_run(folder: Path, as_json: bool) -> None:
+    from hgenre.held_out import FILE, read_held_out
+    from hgenre.report.trust import confidence_section, honest_section, joint_section, resamples_section, rivals_section
+    from hgenre.trust import run_results
+
+    result = run_results(read_held_out(folder / FILE))
+    if as_json:
+        print(json.dumps(result))
+        return
+    if ledger := result.get("ledger"):
+        print_account(_console(), ledger)
+        print()
+    for section in (rivals_section, joint_section, confidence_section, honest_section, resamples_section):
+        for paragraph in section(result):
+            print(paragraph + "\n")
 
 
 def print_account(console: "Console", found: dict[str, Any]) -> None:

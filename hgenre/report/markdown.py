@@ -12,6 +12,7 @@ from hgenre.report.trust import (
     honest_section,
     joint_section,
     ledger_section,
+    resamples_section,
     rivals_section,
 )
 from hgenre.tree.draw import draw_tree
@@ -62,8 +63,9 @@ def render(results: Json) -> str:
             *rivals_section(results),
             *ledger_section(results.get("ledger", {})),
             *joint_section(results),
-            *confidence_section(results.get("calibration", {})),
-            *honest_section(results.get("honest", {})),
+            *confidence_section(results),
+            *honest_section(results),
+            *resamples_section(results),
             *_views(results.get("views", {})),
             "## Each genre (songs)\n\n" + _genres(results["models"]),
             *_confusions(results),

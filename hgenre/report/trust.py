@@ -94,9 +94,9 @@ def joint_section(results: Json) -> Iterable[str]:
     )
 
 
-def confidence_section(calibration: Json) -> Iterable[str]:
+def confidence_section(results: Json) -> Iterable[str]:
     """What probabilities are worth before and after calibration."""
-    if not calibration:
+    if not (calibration := results.get("calibration")):
         return
     header = ["calibration", "log-loss", "Brier", "ECE", "95 % interval", "ECE by noise", "classwise ECE", "AURC"]
     rows = [
@@ -118,11 +118,14 @@ def confidence_section(calibration: Json) -> Iterable[str]:
         "would show if each meant exactly what it says. AURC is the mean share of wrong answers as songs are answered "
         "surest first."
     )
+    if change := results.get("log_loss_change"):
+        low, high = change["interval"]
+        yield f"Log-loss after less before: {change['value']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
 
 
-def honest_section(honest: Json) -> Iterable[str]:
+def honest_section(results: Json) -> Iterable[str]:
     """What the tree answers when it is asked to be right, or to hold the truth, so often."""
-    if not honest:
+    if not (honest := results.get("honest")):
         return
     yield "## Honest answers (songs)"
     for kind, found in honest.items():
@@ -133,6 +136,30 @@ def honest_section(honest: Json) -> Iterable[str]:
         names = list(dict.fromkeys(name for row in found.values() for name in row))
         rows = [[asked, *(_figure(name, row.get(name)) for name in names)] for asked, row in found.items()]
         yield table(["asked for", *map(_words, names)], rows)
+
+
+def resamples_section(results: Json) -> Iterable[str]:
+    """Whether the promises of honest answers hold over random halves of the artists."""
+    if not (resamples := results.get("resamples")):
+        return
+    rows = [
+        [
+            _words(kind),
+            asked,
+            row["resamples"],
+            row["without_an_answer"],
+            _figure("mean", row["mean"]),
+            _figure("share", row["share_that_falls_short"]),
+        ]
+        for kind, found in resamples.items()
+        for asked, row in found.items()
+    ]
+    header = ["promise", "asked for", "resamples", "without an answer", "kept on average", "resamples that fall short"]
+    yield "### The promises over random halves of the artists\n\n" + table(header, rows)
+    yield (
+        "Thresholds are learned from one half and held against the other. A resample falls short where so few right "
+        "answers would be less than 5 % likely, were the promise kept exactly."
+    )
 
 
 def _words(name: str) -> str:
