@@ -20,7 +20,7 @@ from hgenre.train import RunResult
 from hgenre.tree.spec import TreeSpec, flat_tree
 from hgenre.why import account, why, why_files
 from tests.audio_files import write_sound
-from tests.oracles import genre_probabilities, routed_probabilities, song_answer
+from tests.oracles import first_best, genre_probabilities, routed_probabilities, song_answer
 from tests.small_bundles import ROUTES
 from tests.small_trees import FLAT, PLAIN, genre_trees, random_node_logp
 from tests.test_tree_decode import Songs
@@ -67,6 +67,12 @@ def test_parts_of_the_account_agree(tree: TreeSpec, seed: int, aggregation: Any,
     by_song, by_slice = found["songs"], found["slices"]
     assert by_song["hard_accuracy"] == row_of(found, "hard", "song", aggregation)["accuracy"]
     assert by_slice["n"] == len(songs.song_idx)
+    slices_right = [
+        first_best(p) == songs.true_idx[song]
+        for song in heard
+        for p in routed_probabilities(tree, songs.rows(song), as_one=False)
+    ]
+    assert by_slice["hard_accuracy"] == sum(slices_right) / len(slices_right)
     assert found["residue"] == row_of(found, "hard", "slice", aggregation)["accuracy"] - by_song["A"] / n
     for ledger in (by_song, by_slice):
         assert sum(ledger[cell] for cell in "ALRB") == ledger["n"]
