@@ -1,6 +1,6 @@
 """Songs in, answers out: a loaded model and what it says."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 
 from hgenre.bundle import Bundle, load_bundle
-from hgenre.errors import AudioError, FeatureError, SilentAudioError
+from hgenre.errors import AudioError, BundleError, ConfigError, FeatureError, SilentAudioError
 from hgenre.features import LogMelSpec, cut_slices, log_mel
 from hgenre.features.slices import SILENCE_DBFS
 from hgenre.shipped import find_bundle
+from hgenre.tree.answer import Answer, abstain, answer_genre, answer_set, answer_surely, path_to
+from hgenre.tree.conformal import coverage_threshold
 from hgenre.tree.route import Route
-from hgenre.tree.spec import Node, child_name, genres_under
+from hgenre.tree.stopping import CONFIDENCE, stopping_threshold
+
+STEADY = "steady noise: nothing in it changes as music does, so no genre is claimed"
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,11 @@ class SongAnswer:
     """What a model says of one song.
 
     Attributes:
+        genre: the slices' vote.
         confidence: probability of ``genre``, in [0, 1].
+        answer: what the model claims: ``genre``, unless it was asked to be sure or heard steady noise only.
         tree_path: (node or genre, probability that the song is in it), root first, down to ``genre``.
-        probabilities: genre -> mean over voiced slices; under hard routing those of entered groups only.
+        probabilities: genre -> calibrated mean over voiced slices; under hard routing those of entered groups only.
         votes: genre -> number of slices.
         slices: voiced slices in order of time.
     """
@@ -43,6 +49,7 @@ class SongAnswer:
     path: str
     genre: str
     confidence: float
+    answer: Answer
     tree_path: tuple[tuple[str, float], ...]
     probabilities: dict[str, float]
     votes: dict[str, int]
@@ -59,13 +66,7 @@ class SongAnswer:
             "path": self.path,
             "genre": self.genre,
             "confidence": self.confidence,
-            "answer": {
-                "label": self.genre,
-                "kind": "genre",
-                "genres": [self.genre],
-                "depth": len(self.tree_path) - 1,
-                "path": [list(step) for step in self.tree_path],
-            },
+            "answer": self.answer.to_json(),
             "probabilities": self.probabilities,
             "votes": self.votes,
             "n_slices": self.n_slices,
@@ -96,12 +97,31 @@ class SongFault:
 
 
 class Model:
-    """A bundle ready to answer. Programs are compiled when first needed and kept in the user's cache folder."""
+    """A bundle ready to answer. Programs are compiled when first needed and kept in the user's cache folder.
 
-    def __init__(self, bundle: Bundle, route: Route | None = None, cache_dir: Path | None = None) -> None:
+    Args:
+        target_accuracy: in (0, 1); answers climb to a group, or to nothing, so that this share of them is right.
+        coverage: in (0, 1); answers are sets of genres that hold the true one for this share of songs.
+
+    Raises:
+        FeatureError: the bundle wants features that cannot be computed from audio.
+        ConfigError: both of the above, one out of its range, or one together with hard routing.
+        BundleError: the bundle holds no evidence of held-out songs to find a threshold with.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        route: Route | None = None,
+        cache_dir: Path | None = None,
+        *,
+        target_accuracy: float | None = None,
+        coverage: float | None = None,
+    ) -> None:
         self.bundle = bundle
         self.route = route or bundle.route
         self._features = audio_features(bundle)
+        self._decide = _decision(bundle, self.route, target_accuracy, coverage)
         self._cache_dir = cache_dir
         self._programs: dict[int, Callable[..., Any]] = {}
         self._loading = Lock()
@@ -246,19 +266,23 @@ class Model:
         labels = self.bundle.labels
         genre = labels.genres[result.genre_idx]
         p = dict(zip(labels, result.probabilities.tolist(), strict=True))
+        answer = self._decide(genre, p)
+        if result.steady[result.voiced].all():
+            answer = abstain(self.bundle.tree, p, STEADY)
         step_s = self.bundle.slices.step_frames / self._features.frame_rate_hz
         return SongAnswer(
             path=path,
             genre=genre,
             confidence=p[genre],
-            tree_path=path_to(self.bundle.tree.root, genre, p),
+            answer=answer,
+            tree_path=path_to(self.bundle.tree, genre, p),
             probabilities=p,
             votes=dict(zip(labels, result.votes.tolist(), strict=True)),
             n_slices=int(result.voiced.sum()),
             duration_s=duration_s,
             truncated=truncated,
             model=self.bundle.name,
-            warnings=warnings,
+            warnings=(*warnings, answer.reason) if answer.reason else warnings,
             slices=tuple(
                 self._slice_answer(i * step_s, row)
                 for i, (row, heard) in enumerate(zip(result.logp, result.voiced, strict=True))
@@ -269,7 +293,7 @@ class Model:
     def _slice_answer(self, start_s: float, logp: np.ndarray) -> SliceAnswer:
         p = dict(zip(self.bundle.labels, np.exp(logp).tolist(), strict=True))
         genre = self.bundle.labels.genres[int(logp.argmax())]
-        return SliceAnswer(round(start_s, 3), genre, p[genre], path_to(self.bundle.tree.root, genre, p))
+        return SliceAnswer(round(start_s, 3), genre, p[genre], path_to(self.bundle.tree, genre, p))
 
 
 def audio_features(bundle: Bundle) -> LogMelSpec:
@@ -282,19 +306,58 @@ def audio_features(bundle: Bundle) -> LogMelSpec:
     return bundle.features
 
 
-def path_to(root: Node, genre: str, p: dict[str, float]) -> tuple[tuple[str, float], ...]:
-    """(node or genre, probability) from the root to a genre, through its home where groups overlap."""
-    steps: list[tuple[str, float]] = []
-    child: Node | str = root
-    while True:
-        steps.append((child_name(child), min(1.0, sum(p[g] for g in genres_under(child)))))
-        if isinstance(child, str):
-            return tuple(steps)
-        child = child.children[child.home_child_idx(genre)]
+def _decision(
+    bundle: Bundle, route: Route, target_accuracy: float | None, coverage: float | None
+) -> Callable[[str, Mapping[str, float]], Answer]:
+    """The function from a song's vote and its genres' probabilities to an answer; raises as ``Model`` does."""
+    tree = bundle.tree
+    asked = {k: v for k, v in (("target_accuracy", target_accuracy), ("coverage", coverage)) if v is not None}
+    if not asked:
+        return partial(answer_genre, tree)
+    problems = [(name, f"found {v!r}, needed a share between 0 and 1") for name, v in asked.items() if not 0 < v < 1]
+    if len(asked) == 2:
+        problems.append(("coverage", "asks for something else than target_accuracy; choose one of them"))
+    if route.decoder != "soft":
+        problems.append(
+            (next(iter(asked)), "needs the probabilities of all genres, and hard routing gives a part; route softly")
+        )
+    if target_accuracy is not None and route.aggregation != bundle.route.aggregation:
+        problems.append(
+            (
+                "target_accuracy",
+                f"found votes by {route.aggregation}, its evidence is of votes by {bundle.route.aggregation}; "
+                "leave the vote as it is",
+            )
+        )
+    if problems:
+        raise ConfigError("predict", problems)
+    evidence = bundle.calibration.evidence if bundle.calibration else ()
+    if not evidence:
+        raise BundleError(
+            f"model {bundle.name} holds no evidence of held-out songs, which {' and '.join(asked)} needs; train it "
+            "again with this hgenre, or leave the option out"
+        )
+    if coverage is not None:
+        return partial(answer_set, tree, threshold=coverage_threshold(evidence, coverage), coverage=coverage)
+    assert target_accuracy is not None
+    threshold = stopping_threshold(tree, evidence, target_accuracy)
+    if threshold is not None:
+        return partial(answer_surely, tree, threshold=threshold, target_accuracy=target_accuracy)
+    reason = (
+        f"no answers of model {bundle.name} are right {target_accuracy:.1%} of the time as far as its {len(evidence)} "
+        f"songs of evidence can tell ({CONFIDENCE:.0%} sure); ask for less"
+    )
+    return lambda genre, p: abstain(tree, p, reason)
 
 
-def load(name_or_path: str | Path = "gtzan10-tree", *, route: Route | None = None) -> Model:
-    """A model by the name of a shipped bundle or the path of a bundle's directory.
+def load(
+    name_or_path: str | Path = "gtzan10-tree",
+    *,
+    route: Route | None = None,
+    target_accuracy: float | None = None,
+    coverage: float | None = None,
+) -> Model:
+    """A model by the name of a shipped bundle or the path of a bundle's directory; the rest is as for ``Model``.
 
     Raises:
         BundleError: there is no such bundle, or it is damaged.
@@ -304,4 +367,4 @@ def load(name_or_path: str | Path = "gtzan10-tree", *, route: Route | None = Non
     >>> len(model.genres)
     10
     """
-    return Model(load_bundle(find_bundle(name_or_path)), route)
+    return Model(load_bundle(find_bundle(name_or_path)), route, target_accuracy=target_accuracy, coverage=coverage)

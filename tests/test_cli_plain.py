@@ -34,7 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_reads_what_typer_reads(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def print_answers(*asked: Any, route: Any) -> int:
+    def print_answers(*asked: Any, route: Any, target_accuracy: Any, coverage: Any) -> int:
+        assert target_accuracy is coverage is None
         seen.append(asked)
         return 0
 
@@ -58,6 +59,8 @@ def test_it_reads_what_typer_reads(arguments: list[str], monkeypatch: pytest.Mon
         ["predict", "a.mp3", "--model", "--json"],
         ["predict", "a.mp3", "--model=other"],
         ["predict", "a.mp3", "--route", "hard"],
+        ["predict", "a.mp3", "--target-accuracy", "0.9"],
+        ["predict", "a.mp3", "--coverage=0.9"],
         ["predict", "a.mp3", "--no-timeline"],
         ["predict", "a.mp3", "-v"],
         ["predict", "--", "-a.mp3"],

@@ -10,16 +10,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from hgenre.bundle import Bundle, save_bundle
 from hgenre.data.manifest import Manifest
-from hgenre.predict import Model
+from hgenre.predict import STEADY, Model, SongAnswer
+from hgenre.tree.calibration import Calibration
+from hgenre.tree.evidence import SongEvidence
 from tests.audio_files import cut, tones, write_sound
-from tests.conftest import Finished, start_hgenre
+from tests.conftest import GROUPS, Finished, start_hgenre
 
 Run = Callable[..., Finished]
 
@@ -95,16 +99,20 @@ def test_json_lines_name_every_song_in_order(
 
 
 def test_text_names_answers_on_stdout_and_faults_on_stderr(
-    hgenre: Run, shelf: Path, bundle_dir: Path, in_order: list[Path]
+    hgenre: Run, shelf: Path, bundle_dir: Path, in_order: list[Path], model: Model
 ) -> None:
     done = hgenre("predict", shelf, "--model", bundle_dir)
     assert done.status == 1
-    good = [str(path) for path in in_order if path.name not in FAULTS]
+    answers = [answer for answer in model.predict(in_order) if isinstance(answer, SongAnswer)]
     lines = done.out.splitlines()
-    assert len(lines) == 20
-    for line, path in zip(lines, good, strict=True):
-        pattern = r"\w+ +\d+%   (percussive|drone) +\d+% › \w+ \d+%   [1-3] of 3 slices   " + re.escape(path)
-        assert re.fullmatch(pattern, line), line
+    assert len(lines) == len(answers) == 20
+    assert sum(line.startswith("not sure") for line in lines) < 10
+    for line, answer in zip(lines, answers, strict=True):
+        pattern = r"\w+ +\d+%   (percussive|drone) +\d+% › \w+ \d+%   [1-3] of 3 slices   "
+        if answer.answer.kind == "abstain":
+            pattern = f"not sure +{re.escape(STEADY)}   "
+        assert re.fullmatch(pattern + re.escape(answer.path), line), line
+    assert STEADY not in done.err
     for name in FAULTS:
         assert re.search(rf"^{re.escape(str(shelf))}.*{re.escape(name)}: \S", done.err, re.MULTILINE)
     assert done.err.endswith("hgenre: 6 of 26 files have no answer\n")
@@ -127,7 +135,8 @@ def test_csv_has_a_row_a_song(hgenre: Run, shelf: Path, bundle_dir: Path, in_ord
             assert row["message"]
             assert row["genre"] == row["confidence"] == ""
         else:
-            assert row["error"] == row["message"] == row["warnings"] == ""
+            assert row["error"] == row["message"] == ""
+            assert row["warnings"] in ("", STEADY)
             assert row["confidence"] == row[row["genre"]]
             assert sum(float(row[genre]) for genre in model.genres) == pytest.approx(1, abs=1e-5)
             assert (row["n_slices"], row["truncated"]) == ("3", "False")
@@ -159,6 +168,51 @@ def test_routes_are_the_users_choice(hgenre: Run, song: Path, bundle_dir: Path) 
     entered = probabilities("--route", "hard", "--unit", "song", "--vote", "mean_probability")
     assert sorted(entered)[:2] == [0, 0]
     assert 0.5 <= sum(entered) < 1
+
+
+@pytest.fixture(scope="module")
+def careful_dir(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose evidence was right by group at 0.9, and wrong by genre."""
+    voted, true = (bundle.labels.index(genre) for genre in GROUPS["percussive"])
+    evidence = tuple(SongEvidence(true, voted, 0.02, (0.9, 0.0)) for _ in range(30))
+    calibration = Calibration(song_temperature=2.0, evidence=evidence)
+    place = tmp_path_factory.mktemp("careful") / "bundle"
+    save_bundle(replace(bundle, calibration=calibration), place)
+    return place
+
+
+@pytest.mark.parametrize("option", ["--target-accuracy", "--coverage"])
+def test_honest_answers_read_alike_in_every_form(
+    hgenre: Run, careful_dir: Path, shelf: Path, in_order: list[Path], option: str
+) -> None:
+    files = [*in_order[-8:], shelf / "missing.wav"]
+    ask = ["predict", *files, "--model", careful_dir, option, 0.9]
+    *records, fault = [json.loads(line) for line in hgenre(*ask, "--json").out.splitlines()]
+    assert fault["error"]["kind"] == "unreadable"
+    *rows, last = csv.DictReader(io.StringIO(hgenre(*ask, "--csv").out))
+    assert list(last)[:6] == ["path", "genre", "confidence", "answer", "kind", "n_slices"]
+    assert (last["answer"], last["kind"], last["error"]) == ("", "", "unreadable")
+    as_text = hgenre(*ask)
+    good = [record for record in records if "error" not in record]
+    assert len(good) == len(as_text.out.splitlines()) > 4
+    for record, line in zip(good, as_text.out.splitlines(), strict=True):
+        [row] = [row for row in rows if row["path"] == record["path"]]
+        claim, p = record["answer"], record["probabilities"]
+        genres = claim["genres"]
+        assert (row["genre"], row["kind"]) == (record["genre"], claim["kind"])
+        assert row["answer"] == (claim["label"] or "/".join(genres))
+        assert record["genre"] == max(p, key=p.__getitem__)
+        if claim["kind"] == "abstain":
+            assert line == f"not sure            {record['warnings'][-1]}   {record['path']}"
+            assert record["warnings"][-1] not in as_text.err
+            continue
+        name = "/".join(genres) + (f" ({claim['label']})" if claim["kind"] == "group" else "")
+        votes = f"{sum(record['votes'][genre] for genre in genres)} of {record['n_slices']} slices"
+        assert line.startswith(f"{name:<12} {sum(p[genre] for genre in genres):>4.0%}   ")
+        assert line.endswith(f"   {votes}   {record['path']}")
+    assert {record["answer"]["kind"] for record in good} & {"group", "set"}
+    timeline = csv.DictReader(io.StringIO(hgenre(*ask, "--csv", "--timeline").out))
+    assert list(next(timeline))[:6] == ["path", "genre", "confidence", "answer", "kind", "start_s"]
 
 
 @pytest.mark.parametrize("form", ["mp3", "wav", "ogg"])
@@ -212,6 +266,19 @@ def test_a_poor_terminal_gets_escapes_and_no_traceback(
         (["a.wav", "--json", "--csv"], 2, "choose one of --json and --csv"),
         (["a.wav", "--model", "nosuch"], 1, "hgenre: no model 'nosuch': no such folder, and not among the shipped"),
         (["a.wav", "--model", "empty"], 1, "hgenre: empty holds no bundle: manifest.json is missing"),
+        (["a.wav", "--target-accuracy", "high"], 2, "Invalid value for '--target-accuracy'"),
+        (["a.wav", "--target-accuracy", "2"], 2, "target_accuracy: found 2.0, needed a share between 0 and 1"),
+        (
+            ["a.wav", "--coverage", "0.9", "--target-accuracy", "0.9"],
+            2,
+            "coverage: asks for something else than target",
+        ),
+        (["a.wav", "--coverage", "0.9", "--route", "hard"], 2, "coverage: needs the probabilities of all genres, and"),
+        (
+            ["a.wav", "--coverage", "0.9", "--model", "gtzan10-tree"],
+            1,
+            "gtzan10-tree holds no evidence of held-out songs",
+        ),
         (["a.wav", "--vote", "loudest"], 2, "Invalid value for '--vote'"),
     ],
 )

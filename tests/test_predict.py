@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,15 +19,21 @@ from hgenre.data.manifest import Manifest
 from hgenre.errors import (
     AudioError,
     BundleError,
+    ConfigError,
     EmptyAudioError,
     FeatureError,
+    HgenreError,
     NonFiniteAudioError,
     SilentAudioError,
     TooShortAudioError,
     UnreadableAudioError,
 )
 from hgenre.features import ArraySpec
+from hgenre.predict import STEADY
+from hgenre.tree.calibration import Calibration
+from hgenre.tree.evidence import SongEvidence
 from tests.audio_files import cut, tones, write_sound
+from tests.conftest import GROUPS
 
 ROUTES = [Route(), Route("hard", "slice"), Route("hard", "song", "mean_probability")]
 REPEATED = "shorter than one slice: repeated to fill it"
@@ -46,6 +53,12 @@ def odd_songs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     square = np.sign(np.sin(np.arange(40_000)))
     sounds = {"silence": np.zeros(40_000), "square": square, "half silent": half_silent, "long": noise}
     return [write_sound(folder / f"{name}.wav", sound, 8000, "FLOAT") for name, sound in sounds.items()]
+
+
+def pulsing(sound: np.ndarray, rate_hz: int) -> np.ndarray:
+    """The sound, loud and soft in turn, so that it is no steady noise."""
+    loud = np.arange(len(sound)) * 4 // rate_hz % 2
+    return sound * np.where(loud, 1.0, 0.1).astype(sound.dtype).reshape(-1, *[1] * (sound.ndim - 1))
 
 
 def answers(found: Sequence[SongAnswer | SongFault]) -> list[SongAnswer]:
@@ -144,7 +157,7 @@ def test_the_gtzan_file_that_does_not_decode_is_named(model: Model, gtzan: Path)
 
 @pytest.mark.parametrize("form", ["mp3", "wav", "ogg"])
 def test_a_truncated_file_is_answered_and_says_so(model: Model, tmp_path: Path, form: str) -> None:
-    whole = write_sound(tmp_path / f"song.{form}", tones(6.0))
+    whole = write_sound(tmp_path / f"song.{form}", pulsing(tones(6.0), 22_050))
     [before, after] = answers(model.predict([whole, cut(whole, 0.6)]))
     assert not before.truncated
     assert before.warnings == ()
@@ -155,7 +168,7 @@ def test_a_truncated_file_is_answered_and_says_so(model: Model, tmp_path: Path, 
 
 
 def test_a_song_shorter_than_a_slice_is_repeated_and_says_so(model: Model, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    noise = pulsing(np.random.default_rng(0).normal(0, 0.1, 8000), 8000)
     # A slice has 30 frames of 512 samples every 256, which are 7936 samples; half of it has 15 frames, 4096 samples.
     paths = [write_sound(tmp_path / f"{n}.wav", noise[:n], 8000, "FLOAT") for n in (4095, 4096, 7935, 7936)]
     too_short, shortest, almost, whole = model.predict(paths)
@@ -170,7 +183,8 @@ def test_a_song_shorter_than_a_slice_is_repeated_and_says_so(model: Model, tmp_p
     assert whole.warnings == ()
 
 
-def test_an_answer_keeps_its_promises(model: Model, songs: list[Path]) -> None:
+def test_an_answer_keeps_its_promises(bundle: Bundle, songs: list[Path]) -> None:
+    model = Model(replace(bundle, calibration=None))
     for answer in answers(model.predict(songs)):
         assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-6)
         assert list(answer.probabilities) == list(model.genres)
@@ -188,7 +202,7 @@ def test_an_answer_keeps_its_promises(model: Model, songs: list[Path]) -> None:
 
 
 def test_hard_routing_gives_the_entered_group_only(bundle: Bundle, songs: list[Path]) -> None:
-    soft = answers(Model(bundle).predict(songs))
+    soft = answers(Model(replace(bundle, calibration=None)).predict(songs))
     for answer, whole in zip(answers(Model(bundle, Route("hard", "song")).predict(songs)), soft, strict=True):
         group = next(node for node in bundle.tree.nodes[1:] if answer.genre in node.genres)
         inside = sum(answer.probabilities[genre] for genre in group.genres)
@@ -226,6 +240,138 @@ def test_json_of_an_answer_is_the_contract(model: Model, songs: list[Path]) -> N
     assert {key: timeline[key] for key in record} == answer.to_json()
 
 
+def with_evidence(bundle: Bundle, threshold: float, p_true: float = 0.5, *, song_temperature: float = 1.0) -> Bundle:
+    """The bundle after 30 songs that were right by group at the threshold, and wrong by genre.
+
+    A target of 0.9 then has that threshold; a set of coverage 0.9 holds the genres that reach ``p_true``.
+    """
+    voted, true = (bundle.labels.index(genre) for genre in GROUPS["percussive"])
+    songs = (SongEvidence(true, voted, p_true, (threshold, 0.0)) for _ in range(30))
+    return replace(bundle, calibration=Calibration(song_temperature=song_temperature, evidence=tuple(songs)))
+
+
+def test_answers_climb_until_they_are_sure(bundle: Bundle, songs: list[Path]) -> None:
+    plain = answers(Model(replace(bundle, calibration=None)).predict(songs))
+    music = [path for path, answer in zip(songs, plain, strict=True) if answer.answer.kind != "abstain"]
+    confidences = sorted(answer.confidence for answer in plain if answer.answer.kind != "abstain")
+    threshold = confidences[len(music) // 2]
+    model = Model(with_evidence(bundle, round(threshold, 6)), target_accuracy=0.9)
+    found = answers(model.predict(music))
+    assert {"genre", "group"} <= {answer.answer.kind for answer in found}
+    for answer in found:
+        claim = answer.answer
+        *_, (name, _) = sure = [step for step in answer.tree_path if step[1] >= threshold]
+        assert claim.path == tuple(sure)
+        if claim.kind == "abstain":
+            assert (name, claim.label, claim.genres) == ("root", None, ())
+            assert answer.warnings == (claim.reason,)
+        else:
+            assert claim.label == name
+            assert claim.genres == ((answer.genre,) if claim.kind == "genre" else tuple(GROUPS[name]))
+            assert answer.warnings == ()
+        assert answer.to_json()["answer"] == claim.to_json()
+    assert [a.genre for a in found] == [a.genre for a in plain if a.answer.kind != "abstain"]
+
+
+def test_an_answer_that_is_not_sure_is_none(bundle: Bundle, songs: list[Path]) -> None:
+    blunt = with_evidence(bundle, 1.0, song_temperature=8.0)
+    [answer] = answers(Model(blunt, target_accuracy=0.9).predict(songs[:1]))
+    assert (answer.answer.label, answer.answer.kind, answer.answer.genres) == (None, "abstain", ())
+    [group] = [step for step in answer.tree_path if step[0] in GROUPS]
+    reason = f"{group[0]} is only {group[1]:.1%} likely; needed 100.0% for answers that are right 90.0% of the time"
+    assert answer.warnings == (reason,)
+    assert answer.confidence == answer.probabilities[answer.genre]
+
+
+def test_a_target_out_of_reach_leaves_no_answer_and_says_so(bundle: Bundle, songs: list[Path]) -> None:
+    found = answers(Model(with_evidence(bundle, 0.5), target_accuracy=0.99).predict(songs[:3]))
+    for answer in found:
+        assert answer.answer.kind == "abstain"
+        assert answer.warnings == (
+            "no answers of model tiny are right 99.0% of the time as far as its 30 songs of evidence can tell "
+            "(90% sure); ask for less",
+        )
+
+
+def test_coverage_answers_with_as_many_genres_as_it_takes(bundle: Bundle, songs: list[Path]) -> None:
+    plain = answers(Model(replace(bundle, calibration=None)).predict(songs))
+    seconds = [sorted(answer.probabilities.values())[-2] for answer in plain]
+    threshold = sorted(seconds)[len(seconds) // 2]
+    found = answers(Model(with_evidence(bundle, 0.5, threshold), coverage=0.9).predict(songs))
+    kinds = set()
+    for answer, other in zip(found, plain, strict=True):
+        if other.answer.kind == "abstain":
+            continue
+        likely = [genre for genre, p in answer.probabilities.items() if p >= threshold or genre == answer.genre]
+        assert answer.answer.genres == tuple(likely)
+        group = next((name for name, genres in GROUPS.items() if genres == likely), None)
+        assert answer.answer.label == (likely[0] if len(likely) == 1 else group)
+        kinds.add(answer.answer.kind)
+    assert {"genre", "group"} <= kinds
+
+
+@pytest.mark.parametrize(
+    ("asked", "route", "error", "message"),
+    [
+        ({"target_accuracy": 1.5}, Route(), ConfigError, "target_accuracy: found 1.5, needed a share between 0 and 1"),
+        ({"coverage": float("nan")}, Route(), ConfigError, "coverage: found nan, needed a share between 0 and 1"),
+        ({"target_accuracy": 0.9, "coverage": 0.9}, Route(), ConfigError, "coverage: asks for something else than"),
+        ({"coverage": 0.9}, Route("hard"), ConfigError, "coverage: needs the probabilities of all genres, and hard"),
+        ({"target_accuracy": 0.9}, Route("hard", "song"), ConfigError, "target_accuracy: needs the probabilities of"),
+        (
+            {"target_accuracy": 0.9},
+            Route(aggregation="mean_probability"),
+            ConfigError,
+            "found votes by mean_probability, its evidence is of votes by majority; leave the vote as it is",
+        ),
+        ({"target_accuracy": 0.9}, Route(), BundleError, "tiny holds no evidence of held-out songs, which target_acc"),
+        ({"coverage": 0.5}, Route(), BundleError, "which coverage needs; train it again with this hgenre, or leave"),
+    ],
+)
+def test_what_an_honest_answer_needs_is_told(
+    bundle: Bundle, asked: dict[str, Any], route: Route, error: type[HgenreError], message: str
+) -> None:
+    for calibration in (None, Calibration()):
+        with pytest.raises(error, match=message):
+            Model(replace(bundle, calibration=calibration), route, **asked)
+
+
+def test_coverage_asks_nothing_of_the_vote(bundle: Bundle, songs: list[Path]) -> None:
+    model = Model(with_evidence(bundle, 0.5), Route(aggregation="mean_probability"), coverage=0.9)
+    assert len(answers(model.predict(songs[:1]))) == 1
+
+
+@pytest.mark.parametrize("asked", [{}, {"target_accuracy": 0.9}, {"coverage": 0.9}])
+def test_steady_noise_is_no_genre_s(bundle: Bundle, asked: dict[str, Any]) -> None:
+    model = Model(with_evidence(bundle, 0.0, 0.0), **asked)
+    steady = model.predict_waveform(NOISE, 8000)
+    assert (steady.answer.kind, steady.answer.label, steady.answer.genres) == ("abstain", None, ())
+    assert steady.warnings == (STEADY,)
+    assert steady.genre in model.genres
+    half_steady = model.predict_waveform(np.concatenate([NOISE, pulsing(NOISE, 8000)]), 8000)
+    assert STEADY not in half_steady.warnings
+
+
+def test_a_model_is_loaded_with_what_it_is_asked_for(bundle_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="coverage: found 2, needed a share"):
+        load(bundle_dir, coverage=2)
+    with pytest.raises(ConfigError, match="target_accuracy: found 0, needed a share"):
+        load(bundle_dir, target_accuracy=0)
+
+
+def test_a_song_s_temperature_makes_its_probabilities_surer_and_keeps_its_vote(
+    bundle: Bundle, songs: list[Path]
+) -> None:
+    plain = answers(Model(replace(bundle, calibration=None)).predict(songs[:6]))
+    for temperature in (0.5, 1.0, 2.0):
+        calibration = Calibration(song_temperature=temperature)
+        tempered = answers(Model(replace(bundle, calibration=calibration)).predict(songs[:6]))
+        for ours, theirs in zip(tempered, plain, strict=True):
+            powers = np.array(p_of(theirs)) ** (1 / temperature)
+            assert p_of(ours) == pytest.approx((powers / powers.sum()).tolist(), abs=1e-6)
+            assert (ours.genre, ours.votes, ours.slices) == (theirs.genre, theirs.votes, theirs.slices)
+
+
 def test_a_waveform_is_answered_as_its_file(model: Model, tmp_path: Path) -> None:
     for rate_hz in (8000, 22_050, 48_000):
         sound = tones(4.0, rate_hz, n_channels=1)[:, 0]
@@ -245,8 +391,9 @@ def test_a_waveform_may_be_a_list_or_float64(model: Model) -> None:
 
 
 def test_a_short_waveform_is_repeated_and_says_so(model: Model) -> None:
-    assert model.predict_waveform(tones(0.7, 8000, 1)[:, 0], 8000).warnings == (REPEATED,)
-    assert model.predict_waveform(tones(1.0, 8000, 1)[:, 0], 8000).warnings == ()
+    sound = pulsing(tones(1.0, 8000, 1)[:, 0], 8000)
+    assert model.predict_waveform(sound[:5600], 8000).warnings == (REPEATED,)
+    assert model.predict_waveform(sound, 8000).warnings == ()
 
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 16_000)

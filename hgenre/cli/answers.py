@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hgenre.predict import SongAnswer, SongFault
+    from hgenre.predict import Model, SongAnswer, SongFault
+    from hgenre.tree.answer import Answer
     from hgenre.tree.route import Route
 
 Writer = Callable[["SongAnswer | SongFault"], None]
@@ -24,39 +25,51 @@ def print_answers(
     timeline: bool,
     *,
     route: "Callable[[Route], Route]" = lambda default: default,
+    target_accuracy: float | None = None,
+    coverage: float | None = None,
 ) -> int:
     """Prints an answer, or why there is none, for every file; exit status 1 if one has none.
 
     Args:
         route: the bundle's route -> the one to take.
+        target_accuracy, coverage: as for ``Model``.
     """
     # What is imported and loaded for the first answer stays to the end, and goes with the process: looking for garbage
     # among it takes a quarter of the time.
     gc.disable()
     atexit.register(gc.freeze)
     try:
-        return _print_answers(paths, model, as_json, as_csv, timeline, route)
+        loaded = _load(model, route, target_accuracy, coverage)
+        asked = target_accuracy is not None or coverage is not None
+        return _print_answers(loaded, paths, as_json, as_csv, timeline, asked)
     finally:
         gc.enable()
 
 
-def _print_answers(
-    paths: Sequence[Path], model: str, as_json: bool, as_csv: bool, timeline: bool, route: "Callable[[Route], Route]"
-) -> int:
+def _load(
+    model: str, route: "Callable[[Route], Route]", target_accuracy: float | None, coverage: float | None
+) -> "Model":
     from hgenre.bundle import load_bundle
-    from hgenre.predict import Model, SongFault
+    from hgenre.predict import Model
     from hgenre.shipped import find_bundle
 
     bundle = load_bundle(find_bundle(model))
-    loaded = Model(bundle, route(bundle.route))
+    return Model(bundle, route(bundle.route), target_accuracy=target_accuracy, coverage=coverage)
+
+
+def _print_answers(
+    model: "Model", paths: Sequence[Path], as_json: bool, as_csv: bool, timeline: bool, asked: bool
+) -> int:
+    from hgenre.predict import SongFault
+
     n_failed = 0
     if as_json:
         write = _json_writer(timeline)
     elif as_csv:
-        write = _csv_writer(loaded.genres, timeline)
+        write = _csv_writer(model.genres, timeline, asked)
     else:
         write = _text_writer(timeline)
-    for answer in _with_progress(loaded.predict_each(paths), len(paths)):
+    for answer in _with_progress(model.predict_each(paths), len(paths)):
         gc.enable()
         n_failed += isinstance(answer, SongFault)
         write(answer)
@@ -86,11 +99,12 @@ def _json_writer(timeline: bool) -> Writer:
     return write
 
 
-def _csv_writer(genres: tuple[str, ...], timeline: bool) -> Writer:
+def _csv_writer(genres: tuple[str, ...], timeline: bool, asked: bool) -> Writer:
     from hgenre.predict import SongFault
 
     facts = ["start_s"] if timeline else ["n_slices", "duration_s", "truncated", *genres]
-    header = ["path", "genre", "confidence", *facts, "warnings", "error", "message"]
+    header = ["path", "genre", "confidence", *(["answer", "kind"] if asked else []), *facts]
+    header += ["warnings", "error", "message"]
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(header)
 
@@ -99,13 +113,14 @@ def _csv_writer(genres: tuple[str, ...], timeline: bool) -> Writer:
             blank = [""] * (len(header) - 3)
             rows.writerow([answer.path, *blank, answer.kind, answer.message])
             return
+        claim = [answer.answer.label or "/".join(answer.answer.genres), answer.answer.kind] if asked else []
         last = ["; ".join(answer.warnings), "", ""]
         if timeline:
-            rows.writerows([answer.path, s.genre, round(s.p, 6), s.start_s, *last] for s in answer.slices)
+            rows.writerows([answer.path, s.genre, round(s.p, 6), *claim, s.start_s, *last] for s in answer.slices)
         else:
             facts = [answer.n_slices, round(answer.duration_s, 3), answer.truncated]
             p = [round(answer.probabilities[genre], 6) for genre in genres]
-            rows.writerow([answer.path, answer.genre, round(answer.confidence, 6), *facts, *p, *last])
+            rows.writerow([answer.path, answer.genre, round(answer.confidence, 6), *claim, *facts, *p, *last])
 
     return write
 
@@ -117,16 +132,29 @@ def _text_writer(timeline: bool) -> Writer:
         if isinstance(answer, SongFault):
             print(f"{answer.path}: {answer.message}", file=sys.stderr)
             return
-        way = " › ".join(f"{name} {p:.0%}" for name, p in answer.tree_path[1:])
-        votes = f"{answer.votes[answer.genre]} of {answer.n_slices} slices"
-        print(f"{answer.genre:<12} {answer.confidence:>4.0%}   {way}   {votes}   {answer.path}", flush=True)
+        claim = answer.answer
+        if claim.kind == "abstain":
+            print(f"{'not sure':<17}   {claim.reason}   {answer.path}", flush=True)
+        else:
+            path = claim.path if claim.label else answer.tree_path
+            way = " › ".join(f"{name} {p:.0%}" for name, p in path[1:])
+            votes = f"{sum(answer.votes[genre] for genre in claim.genres)} of {answer.n_slices} slices"
+            p = min(1.0, sum(answer.probabilities[genre] for genre in claim.genres))
+            print(f"{_words(claim):<12} {p:>4.0%}   {way}   {votes}   {answer.path}", flush=True)
         for warning in answer.warnings:
+            if warning == claim.reason:
+                continue
             print(f"{answer.path}: warning: {warning}", file=sys.stderr)
         if timeline:
             for s in answer.slices:
                 print(f"  {_clock(s.start_s)}  {s.genre:<12} {s.p:>4.0%}")
 
     return write
+
+
+def _words(claim: "Answer") -> str:
+    """A genre, the genres of a group with its name, or the genres of a set."""
+    return "/".join(claim.genres) + (f" ({claim.label})" if claim.kind == "group" else "")
 
 
 def _clock(seconds: float) -> str:

@@ -18,6 +18,13 @@ def predict(
     vote: Aggregation = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line a song.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row a song.")] = False,
+    target_accuracy: Annotated[
+        float | None,
+        typer.Option(help="Share of answers that shall be right: a group, or nothing, where no genre is sure enough."),
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Share of songs whose genre shall be among the answer's, which may be a set.")
+    ] = None,
     timeline: Annotated[bool, typer.Option(help="The answer of every slice too.")] = False,
 ) -> None:
     """Name the genre of songs. Every file is answered or named with the reason; exit status 1 if one has no answer."""
@@ -30,7 +37,14 @@ def predict(
     from hgenre.cli.answers import print_answers
 
     status = print_answers(
-        paths, model, as_json, as_csv, timeline, route=lambda default: chosen_route(default, route, unit, vote)
+        paths,
+        model,
+        as_json,
+        as_csv,
+        timeline,
+        route=lambda default: chosen_route(default, route, unit, vote),
+        target_accuracy=target_accuracy,
+        coverage=coverage,
     )
     if status:
         raise typer.Exit(status)
