@@ -2,9 +2,14 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from hgenre.bundle import Bundle
+
+TARGETS = (0.8, 0.9, 0.95)
 
 
 def inspect(
@@ -38,6 +43,7 @@ def inspect(
                 node: {**net_to_json(spec), "n_numbers": n_parameters[node]} for node, spec in loaded.nets.items()
             },
             "temperatures": dict(loaded.temperatures),
+            "calibration": _calibration(loaded),
             "n_songs_seen": len(loaded.songs_seen),
             "metrics": loaded.metrics,
             "about": loaded.about,
@@ -53,11 +59,62 @@ def inspect(
     for node, spec in loaded.nets.items():
         size = f"{n_parameters[node]:,} numbers"
         print(f"net {node:<10} {spec.kind} {spec.widths}, {size}, T {loaded.temperatures[node]:.2f}")
+    _print_calibration(loaded)
     print(f"songs seen     {len(loaded.songs_seen)}")
     _print_metrics(loaded.metrics)
     for key in ("licence", "data_statement", "command"):
         if loaded.about.get(key):
             print(f"{key.replace('_', ' '):<14} {loaded.about[key]}")
+
+
+def _calibration(bundle: "Bundle") -> dict[str, Any] | None:
+    """Temperatures, where they come from, and for TARGETS the threshold and how it answers the songs that chose it."""
+    from hgenre.metrics.intervals import wilson
+    from hgenre.tree.stopping import shares_at, stopping_threshold
+
+    if (known := bundle.calibration) is None:
+        return None
+    targets = {}
+    for target in TARGETS if known.evidence else ():
+        threshold = stopping_threshold(bundle.tree, known.evidence, target)
+        shares = shares_at(bundle.tree, known.evidence, threshold)
+        targets[f"{target:g}"] = {
+            "threshold": threshold,
+            "n_genre": shares.n_genre,
+            "n_group": shares.n_group,
+            "n_abstained": shares.n_abstained,
+            "n_right": shares.n_right,
+            "accuracy": shares.accuracy,
+            "interval": wilson(shares.n_right, shares.n_answered),
+        }
+    return {
+        "path_temperature": known.path_temperature,
+        "song_temperature": known.song_temperature,
+        "source": known.source,
+        "n_songs": len(known.evidence),
+        "target_accuracy": targets,
+    }
+
+
+def _print_calibration(bundle: "Bundle") -> None:
+    if (found := _calibration(bundle)) is None:
+        print("calibration    nodes only; predict has no evidence for --target-accuracy and --coverage")
+        return
+    n_songs = found["n_songs"]
+    temperatures = f"path T {found['path_temperature']:.2f}, song T {found['song_temperature']:.2f}"
+    print(f"calibration    {temperatures}, evidence of {n_songs} songs: {found['source']}")
+    for target, answered in found["target_accuracy"].items():
+        line = f"target {float(target):<7.0%} "
+        if answered["threshold"] is None:
+            print(f"{line}out of reach as far as this evidence tells")
+            continue
+        n_genre, n_group, n_abstained = (answered[f"n_{kind}"] / n_songs for kind in ("genre", "group", "abstained"))
+        low, high = answered["interval"]
+        print(
+            f"{line}where {answered['threshold']:.1%} likely; of that evidence {n_genre:.0%} by genre, {n_group:.0%} "
+            f"by group, {n_abstained:.0%} not at all; {answered['accuracy']:.1%} of answers right "
+            f"[{low:.1%}, {high:.1%}]"
+        )
 
 
 def _print_metrics(metrics: Any) -> None:
