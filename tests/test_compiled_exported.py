@@ -11,12 +11,15 @@ import pytest
 
 import hgenre.compiled.exported as exported
 from hgenre.bundle import Bundle, save_bundle
+from hgenre.compiled.answering import SongResult, answer_all
 from hgenre.compiled.exported import bundle_program, cached_program, export_program, weights_of
 from hgenre.compiled.kept import read_kept
+from hgenre.compiled.node_outputs import node_outputs
 from hgenre.errors import BundleError
 from hgenre.nets.spec import NetSpec
+from hgenre.tree.calibration import Calibration, apply_calibration
 from hgenre.tree.route import Route
-from tests.small_bundles import ROUTES, sounding, tiny_bundle
+from tests.small_bundles import ROUTES, silent, sounding, tiny_bundle
 from tests.small_trees import PLAIN, RAGGED
 
 pytestmark = pytest.mark.usefixtures("keep_the_users_settings")
@@ -145,3 +148,21 @@ def test_weights_of_another_net_are_refused(spec: NetSpec) -> None:
     bundle = tiny_bundle(PLAIN)
     with pytest.raises(BundleError, match="the weights of node 'left' do not fit its net, NetSpec"):
         bundle_program(replace(bundle, nets={**bundle.nets, "left": spec}), Route())
+
+
+def test_a_calibrated_bundle_answers_as_its_calibration_was_fitted(tmp_path: Path) -> None:
+    bundle = replace(tiny_bundle(RAGGED), calibration=Calibration(path_temperature=1.7, song_temperature=0.6))
+    songs = [[sounding(3, seed=1)], [sounding(4, seed=2), silent(1)], [silent(2)]]
+    raw = node_outputs(bundle, songs)
+    wanted = apply_calibration(RAGGED, raw.logits, raw.song_idx, 3, bundle.temperatures, bundle.calibration)
+    found = answer_all(
+        bundle,
+        Route(),
+        enumerate(songs),
+        lambda n_slices: cached_program(bundle, Route(), n_slices, tmp_path),
+        weights_of(bundle),
+    )
+    for song, result in found:
+        assert isinstance(result, SongResult)
+        assert result.genre_idx == wanted.genre_idx[song]
+        np.testing.assert_allclose(result.probabilities, wanted.probabilities[song], atol=1e-4)
