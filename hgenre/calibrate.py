@@ -16,7 +16,7 @@ from hgenre.tree.calibration import (
     cross_fit,
     fit_calibration,
 )
-from hgenre.tree.evidence import Evidence, gather_evidence
+from hgenre.tree.evidence import Evidence, gather_evidence, thinned
 from hgenre.tree.spec import TreeSpec, flat_tree
 from hgenre.tree.vote import SongAnswers
 
@@ -69,7 +69,7 @@ def learn_calibration(songs: Songs, tree: TreeSpec, source: str, part_of_song: n
     answers = cross_fit(flat, *rows, part_of_song)
     # A flat tree's node and path are one thing.
     path = float(np.clip(nodes[flat.root.name] * learned.path_temperature, *TEMPERATURE_RANGE))
-    return Calibration(path, learned.song_temperature, source, gather_evidence(tree, answers, songs.true_idx))
+    return Calibration(path, learned.song_temperature, source, thinned(gather_evidence(tree, answers, songs.true_idx)))
 
 
 def calibrated_answers(songs: Songs, tree: TreeSpec, calibration: Calibration) -> SongAnswers:

@@ -340,7 +340,7 @@ def _decision(
     if coverage is not None:
         return partial(answer_set, tree, threshold=coverage_threshold(evidence, coverage), coverage=coverage)
     assert target_accuracy is not None
-    threshold = stopping_threshold(tree, evidence, target_accuracy)
+    threshold = stopping_threshold(evidence, target_accuracy)
     if threshold is not None:
         return partial(answer_surely, tree, threshold=threshold, target_accuracy=target_accuracy)
     reason = (

@@ -99,8 +99,8 @@ def target_accuracy_results(parts: Sequence[Answered], target: float) -> dict[st
     """How songs are answered under a target accuracy, with thresholds from others: shares, and accuracy of answers."""
     found = []
     for part in parts:
-        threshold = stopping_threshold(part.tree, part.calibration.evidence, target)
-        found.append(shares_at(part.tree, part.evidence, threshold))
+        threshold = stopping_threshold(part.calibration.evidence, target)
+        found.append(shares_at(part.evidence, threshold))
     n_songs, n_genre, n_group, n_right = (
         sum(getattr(shares, name) for shares in found) for name in ("n_songs", "n_genre", "n_group", "n_right")
     )
@@ -147,7 +147,6 @@ def resampled(parts: Sequence[Answered], *, seed: int, n_resamples: int = N_RESA
     """
     from scipy.special import bdtr
 
-    tree = parts[0].tree
     evidence = [song for part in parts for song in part.evidence]
     names, cluster_idx = np.unique(np.concatenate([part.songs.clusters for part in parts]), return_inverse=True)
     random = np.random.default_rng(seed)
@@ -158,10 +157,10 @@ def resampled(parts: Sequence[Answered], *, seed: int, n_resamples: int = N_RESA
         ours = tuple(song for song, chosen in zip(evidence, first, strict=True) if chosen)
         theirs = tuple(song for song, chosen in zip(evidence, first, strict=True) if not chosen)
         for target in TARGETS:
-            shares = shares_at(tree, theirs, stopping_threshold(tree, ours, target))
+            shares = shares_at(theirs, stopping_threshold(ours, target))
             accuracies[target].append((shares.n_right, shares.n_answered))
             threshold = coverage_threshold(ours, target)
-            n_covered = sum(song.genre_idx == song.true_idx or song.p_true >= threshold for song in theirs)
+            n_covered = sum(song.is_right or song.p_true >= threshold for song in theirs)
             coverages[target].append((n_covered, len(theirs)))
 
     def summary(counts: Sequence[tuple[int, int]], target: float) -> dict[str, Any]:

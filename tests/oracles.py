@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from hgenre.data.manifest import Song
-from hgenre.tree.evidence import SongEvidence
 from hgenre.tree.spec import Node, TreeSpec
 
 
@@ -263,29 +262,30 @@ def calibrated_probabilities(
     return powers([math.fsum(column) / len(slices) for column in zip(*slices, strict=True)], song_temperature)
 
 
-def stopped_song(tree: TreeSpec, song: SongEvidence, threshold: float) -> set[str]:
+def stopped_song(tree: TreeSpec, voted: str, path_p: Sequence[float], threshold: float) -> set[str]:
     """The genres of a song's answer: the smallest step that is sure enough of those that leave a genre out."""
     at: Node | str = tree.root
     steps = []
     while isinstance(at, Node):
-        at = next(
-            c for c in at.children if tree.labels.genres[song.genre_idx] in ({c} if isinstance(c, str) else c.genres)
-        )
+        at = next(c for c in at.children if voted in ({c} if isinstance(c, str) else c.genres))
         steps.append({at} if isinstance(at, str) else set(at.genres))
     steps = [genres for genres in steps if genres != set(tree.labels)]
-    sure = [genres for genres, p in zip(steps, song.path_p, strict=True) if p >= threshold]
+    sure = [genres for genres, p in zip(steps, path_p, strict=True) if p >= threshold]
     return min(sure, key=len, default=set())
 
 
 def least_stopping_threshold(
-    tree: TreeSpec, evidence: Sequence[SongEvidence], target: float, confidence: float
+    tree: TreeSpec, songs: Sequence[tuple[str, str, Sequence[float]]], target: float, confidence: float
 ) -> float | None:
-    """The least probability of any step at which an exact binomial tail does not exceed ``1 - confidence``."""
+    """The least probability of any step at which an exact binomial tail does not exceed ``1 - confidence``.
+
+    A song is its true genre, its vote and the probabilities along the vote's path.
+    """
     passing = []
-    for threshold in {p for song in evidence for p in song.path_p}:
-        answers = [(song, genres) for song in evidence if (genres := stopped_song(tree, song, threshold))]
-        n_wrong = sum(tree.labels.genres[song.true_idx] not in genres for song, genres in answers)
-        n = len(answers)
+    for threshold in {p for _, _, path_p in songs for p in path_p}:
+        answers = [(true, stopped_song(tree, voted, path_p, threshold)) for true, voted, path_p in songs]
+        n = sum(bool(genres) for _, genres in answers)
+        n_wrong = sum(bool(genres) and true not in genres for true, genres in answers)
         tail = math.fsum(math.comb(n, w) * (1 - target) ** w * target ** (n - w) for w in range(n_wrong + 1))
         if tail <= 1 - confidence:
             passing.append(threshold)

@@ -45,7 +45,7 @@ def test_nets_that_boast_are_cooled_and_later_songs_are_told_better() -> None:
 def test_evidence_has_a_row_a_song() -> None:
     songs = songs_of(FOLDS)
     learned = learn_calibration(songs, PLAIN, OUT_OF_FOLD)
-    assert [row.true_idx for row in learned.evidence] == songs.true_idx.tolist()
+    assert len(learned.evidence) == len(songs.true_idx)
     assert {len(row.path_p) for row in learned.evidence} == {2}
 
 
@@ -55,7 +55,7 @@ def test_evidence_of_a_part_does_not_know_its_own_truth() -> None:
     liar = Songs(songs.logp, songs.song_idx, np.where(mine, (songs.true_idx + 1) % 6, songs.true_idx), songs.clusters)
     told, lied = (learn_calibration(s, PLAIN, OUT_OF_FOLD, parts).evidence for s in (songs, liar))
     for ours, theirs in zip(told[:60], lied[:60], strict=True):
-        assert (ours.genre_idx, ours.path_p) == (theirs.genre_idx, theirs.path_p)
+        assert ours.path_p == theirs.path_p
     assert [row.path_p for row in told[60:]] != [row.path_p for row in lied[60:]]
 
 
@@ -65,9 +65,9 @@ def test_an_artists_songs_share_a_part() -> None:
     first_artist = songs.clusters == songs.clusters[0]
     other = Songs(songs.logp, songs.song_idx, np.where(first_artist, 0, songs.true_idx), songs.clusters)
     another = Songs(songs.logp, songs.song_idx, np.where(first_artist, 5, songs.true_idx), songs.clusters)
-    rows = [np.array(learn_calibration(s, PLAIN, "x").evidence, object)[first_artist] for s in (other, another)]
-    for ours, theirs in zip(*rows, strict=True):
-        assert ours[3] == theirs[3]
+    one, another = (learn_calibration(s, PLAIN, "x").evidence for s in (other, another))
+    for song in np.flatnonzero(first_artist):
+        assert one[song].path_p == another[song].path_p
 
 
 def test_folds_are_answered_by_what_all_others_taught() -> None:

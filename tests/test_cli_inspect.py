@@ -16,9 +16,9 @@ from tests.small_bundles import tiny_bundle
 
 Run = Callable[..., Finished]
 
-SURE = [SongEvidence(0, 0, 0.9, (0.95, 0.9))] * 60
-NEARLY = [SongEvidence(1, 0, 0.2, (0.8, 0.35))] * 30
-LOST = [SongEvidence(5, 0, 0.1, (0.4, 0.3))] * 10
+SURE = [SongEvidence(0.9, (0.95, 0.9), 2)] * 60
+NEARLY = [SongEvidence(0.2, (0.8, 0.35), 1)] * 30
+LOST = [SongEvidence(0.1, (0.4, 0.3), 0)] * 10
 """By genre or group at 0.8 all answers are right, at 0.4 nine in ten, below that fewer."""
 
 

@@ -23,7 +23,7 @@ from hgenre.predict import STEADY, Model, SongAnswer
 from hgenre.tree.calibration import Calibration
 from hgenre.tree.evidence import SongEvidence
 from tests.audio_files import cut, tones, write_sound
-from tests.conftest import GROUPS, Finished, start_hgenre
+from tests.conftest import Finished, start_hgenre
 
 Run = Callable[..., Finished]
 
@@ -173,8 +173,7 @@ def test_routes_are_the_users_choice(hgenre: Run, song: Path, bundle_dir: Path) 
 @pytest.fixture(scope="module")
 def careful_dir(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose evidence was right by group at 0.9, and wrong by genre."""
-    voted, true = (bundle.labels.index(genre) for genre in GROUPS["percussive"])
-    evidence = tuple(SongEvidence(true, voted, 0.02, (0.9, 0.0)) for _ in range(30))
+    evidence = tuple(SongEvidence(0.02, (0.9, 0.0), 1) for _ in range(30))
     calibration = Calibration(song_temperature=2.0, evidence=evidence)
     place = tmp_path_factory.mktemp("careful") / "bundle"
     save_bundle(replace(bundle, calibration=calibration), place)

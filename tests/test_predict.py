@@ -245,8 +245,7 @@ def with_evidence(bundle: Bundle, threshold: float, p_true: float = 0.5, *, song
 
     A target of 0.9 then has that threshold; a set of coverage 0.9 holds the genres that reach ``p_true``.
     """
-    voted, true = (bundle.labels.index(genre) for genre in GROUPS["percussive"])
-    songs = (SongEvidence(true, voted, p_true, (threshold, 0.0)) for _ in range(30))
+    songs = (SongEvidence(p_true, (threshold, 0.0), 1) for _ in range(30))
     return replace(bundle, calibration=Calibration(song_temperature=song_temperature, evidence=tuple(songs)))
 
 

@@ -13,11 +13,11 @@ from tests.small_trees import CHAINED, OVERLAPPING, PLAIN
 
 
 def wrong(p_true: float) -> SongEvidence:
-    return SongEvidence(0, 1, p_true, ())
+    return SongEvidence(p_true, (1.0,), 0)
 
 
 def right(p_true: float) -> SongEvidence:
-    return SongEvidence(0, 0, p_true, ())
+    return SongEvidence(p_true, (1.0,), 1)
 
 
 def test_the_rank_of_the_threshold_counts_the_later_song_too() -> None:
@@ -63,10 +63,9 @@ def test_later_songs_are_covered_as_promised_and_hardly_more(n_songs: int, cover
     p_true = np.take_along_axis(p, true_idx[..., None], axis=-1)[..., 0]
     n_covered = 0
     for trial in range(n_trials):
-        rows = zip(true_idx[trial].tolist(), genre_idx[trial].tolist(), p_true[trial].tolist(), strict=True)
-        *evidence, later = (SongEvidence(true, voted, p, ()) for true, voted, p in rows)
-        threshold = coverage_threshold(tuple(evidence), coverage)
-        n_covered += later.true_idx in genre_set(p[trial, -1].tolist(), later.genre_idx, threshold)
+        rows = zip(p_true[trial, :-1], genre_idx[trial, :-1] == true_idx[trial, :-1], strict=True)
+        threshold = coverage_threshold(tuple(right(p) if is_right else wrong(p) for p, is_right in rows), coverage)
+        n_covered += true_idx[trial, -1] in genre_set(p[trial, -1].tolist(), genre_idx[trial, -1], threshold)
     assert n_covered >= binom.ppf(1e-3, n_trials, coverage)
     assert n_covered <= binom.ppf(1 - 1e-3, n_trials, coverage + 1 / (n_songs + 1))
 

@@ -11,7 +11,7 @@ from hgenre.tree.spec import TreeSpec
 from hgenre.tree.stopping import CONFIDENCE, Shares, deepest_step, shares_at, stopping_threshold
 from hgenre.tree.vote import SongAnswers
 from tests.oracles import least_stopping_threshold, stopped_song
-from tests.small_trees import FLAT, PLAIN, RAGGED, genre_trees
+from tests.small_trees import PLAIN, RAGGED, genre_trees
 
 
 @pytest.mark.parametrize(("threshold", "step"), [(0.2, 2), (0.3, 2), (0.31, 1), (0.8, 1), (0.9, 0), (0.91, -1)])
@@ -25,17 +25,19 @@ def test_a_threshold_of_1_can_be_reached() -> None:
 
 def test_an_answer_is_right_if_it_holds_the_truth() -> None:
     # The way to d: deep (b c d e), deeper (c d e), deepest (d e), d.
-    d, e, b, a = (RAGGED.labels.index(genre) for genre in "deba")
-    evidence = tuple(SongEvidence(true, d, 0.0, (0.9, 0.7, 0.5, 0.3)) for true in (d, e, b, a))
-    assert shares_at(RAGGED, evidence, 0.3) == Shares(4, n_genre=4, n_group=0, n_right=1)
-    assert shares_at(RAGGED, evidence, 0.5) == Shares(4, n_genre=0, n_group=4, n_right=2)
-    assert shares_at(RAGGED, evidence, 0.9) == Shares(4, n_genre=0, n_group=4, n_right=3)
-    assert shares_at(RAGGED, evidence, 0.95) == shares_at(RAGGED, evidence, None) == Shares(4, 0, 0, 0)
+    d, *others = (RAGGED.labels.index(genre) for genre in "deba")
+    p = np.array([[0.1, 0.2, 0.2, 0.3, 0.2, 0.0]] * 4)
+    evidence = gather_evidence(RAGGED, SongAnswers(np.full(4, d), p), np.array([d, *others]))
+    assert shares_at(evidence, 0.3) == Shares(4, n_genre=4, n_group=0, n_right=1)
+    assert shares_at(evidence, 0.5) == Shares(4, n_genre=0, n_group=4, n_right=2)
+    assert shares_at(evidence, 0.9) == Shares(4, n_genre=0, n_group=4, n_right=3)
+    assert shares_at(evidence, 0.95) == shares_at(evidence, None) == Shares(4, 0, 0, 0)
 
 
 def test_a_group_of_one_genre_is_that_genre() -> None:
-    f = RAGGED.labels.index("f")
-    shares = shares_at(RAGGED, (SongEvidence(f, f, 0.6, (0.6, 0.6)),), 0.6)
+    f = np.array([RAGGED.labels.index("f")])
+    p = np.array([[0.4, 0, 0, 0, 0, 0.6]])
+    shares = shares_at(gather_evidence(RAGGED, SongAnswers(f, p), f), 0.6)
     assert shares == Shares(1, n_genre=1, n_group=0, n_right=1)
 
 
@@ -46,43 +48,47 @@ def test_shares_add_up() -> None:
 
 
 @st.composite
-def trees_with_evidence(draw: st.DrawFn) -> tuple[TreeSpec, Evidence]:
-    """Up to 60 songs whose probabilities are rounded, so that many are equal."""
+def trees_with_evidence(draw: st.DrawFn) -> tuple[TreeSpec, Evidence, list[tuple[str, str, tuple[float, ...]]]]:
+    """Up to 60 songs whose probabilities are rounded, so that many are equal; also as truth, vote and path."""
     tree = draw(genre_trees(5))
     random = np.random.default_rng(draw(st.integers(0, 1000)))
     n = draw(st.integers(0, 60))
     p = random.dirichlet(np.full(len(tree.labels), 0.3), n).round(1)
     true_idx = random.integers(0, len(tree.labels), n)
     genre_idx = np.where(random.uniform(size=n) < draw(st.sampled_from([0.3, 0.95])), true_idx, p.argmax(axis=-1))
-    return tree, gather_evidence(tree, SongAnswers(genre_idx, p), true_idx)
+    evidence = gather_evidence(tree, SongAnswers(genre_idx, p), true_idx)
+    names = ([tree.labels.genres[i] for i in idx] for idx in (true_idx, genre_idx))
+    return tree, evidence, [(*pair, song.path_p) for *pair, song in zip(*names, evidence, strict=True)]
 
 
 @given(trees_with_evidence(), st.sampled_from([0.3, 0.6, 0.8, 0.9]))
 @settings(max_examples=60, deadline=None)
-def test_the_threshold_is_the_least_that_passes(drawn: tuple[TreeSpec, Evidence], target: float) -> None:
-    tree, evidence = drawn
-    threshold = stopping_threshold(tree, evidence, target)
-    assert threshold == least_stopping_threshold(tree, evidence, target, CONFIDENCE)
+def test_the_threshold_is_the_least_that_passes(
+    drawn: tuple[TreeSpec, Evidence, list[tuple[str, str, tuple[float, ...]]]], target: float
+) -> None:
+    tree, evidence, songs = drawn
+    threshold = stopping_threshold(evidence, target)
+    assert threshold == least_stopping_threshold(tree, songs, target, CONFIDENCE)
     if threshold is None:
         return
-    counted = [stopped_song(tree, song, threshold) for song in evidence]
+    counted = [stopped_song(tree, voted, path_p, threshold) for _, voted, path_p in songs]
     answered = [genres for genres in counted if genres]
-    assert shares_at(tree, evidence, threshold) == Shares(
+    assert shares_at(evidence, threshold) == Shares(
         len(evidence),
         n_genre=sum(len(genres) == 1 for genres in answered),
         n_group=sum(len(genres) > 1 for genres in answered),
-        n_right=sum(tree.labels.genres[s.true_idx] in genres for s, genres in zip(evidence, counted, strict=True)),
+        n_right=sum(true in genres for (true, *_), genres in zip(songs, counted, strict=True)),
     )
 
 
 def test_a_target_that_nothing_reaches_has_no_threshold() -> None:
-    wrong = tuple(SongEvidence(1, 0, 0.0, (1.0,)) for _ in range(500))
-    assert stopping_threshold(FLAT, wrong, 0.01) is None
-    assert stopping_threshold(FLAT, (), 0.5) is None
+    wrong = tuple(SongEvidence(0.0, (1.0,), 0) for _ in range(500))
+    assert stopping_threshold(wrong, 0.01) is None
+    assert stopping_threshold((), 0.5) is None
     # 21 right answers in a row happen more often than once in ten times at an accuracy of 0.9, 22 do not.
-    right = tuple(SongEvidence(0, 0, 0.9, (0.9,)) for _ in range(22))
-    assert stopping_threshold(FLAT, right[1:], 0.9) is None
-    assert stopping_threshold(FLAT, right, 0.9) == 0.9
+    right = tuple(SongEvidence(0.9, (0.9,), 1) for _ in range(22))
+    assert stopping_threshold(right[1:], 0.9) is None
+    assert stopping_threshold(right, 0.9) == 0.9
 
 
 def _population(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +110,7 @@ def test_later_songs_are_answered_as_accurately_as_was_asked(n_songs: int, targe
     for _ in range(200):
         drawn = random.integers(0, len(p), n_songs)
         evidence = gather_evidence(PLAIN, SongAnswers(genre_idx[drawn], p[drawn]), true_idx[drawn])
-        threshold = stopping_threshold(PLAIN, evidence, target)
+        threshold = stopping_threshold(evidence, target)
         if threshold is None:
             continue
         by_genre, by_any = p.max(axis=1) >= threshold, in_group >= threshold

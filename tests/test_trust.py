@@ -52,7 +52,7 @@ def test_answers_are_counted_by_definition(target: float) -> None:
     counts = {"genre": 0, "group": 0, "right": 0}
     groups = [{0, 1, 2}, {3, 4, 5}]
     for part in ANSWERED:
-        threshold = stopping_threshold(part.tree, part.calibration.evidence, target)
+        threshold = stopping_threshold(part.calibration.evidence, target)
         assert threshold is not None
         for p, voted, true in zip(part.answers.probabilities, part.answers.genre_idx, part.songs.true_idx, strict=True):
             group = groups[voted // 3]

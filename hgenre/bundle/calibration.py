@@ -9,12 +9,12 @@ from hgenre.tree.spec import TreeSpec
 
 
 def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
-    """Temperatures, source, and a row ``[true_idx, genre_idx, p_true, path_p]`` a song of evidence."""
+    """Temperatures, source, and a row ``[p_true, path_p, n_right]`` a song of evidence."""
     return {
         "path_temperature": calibration.path_temperature,
         "song_temperature": calibration.song_temperature,
         "source": calibration.source,
-        "evidence": [[s.true_idx, s.genre_idx, s.p_true, list(s.path_p)] for s in calibration.evidence],
+        "evidence": [[s.p_true, list(s.path_p), s.n_right] for s in calibration.evidence],
     }
 
 
@@ -34,23 +34,21 @@ def calibration_from_json(tree: TreeSpec, value: Any) -> Calibration:
 
 
 def _evidence(tree: TreeSpec, rows: list[Any]) -> Evidence:
-    n_steps = [len(answer_path(tree, genre)) for genre in tree.labels]
-    places = range(len(n_steps))
+    lengths = {len(answer_path(tree, genre)) for genre in tree.labels}
     found = []
     for row in rows:
         match row:
-            case [int(true_idx), int(genre_idx), p_true, list(path_p)] if (
-                true_idx in places
-                and genre_idx in places
-                and len(path_p) == n_steps[genre_idx]
+            case [p_true, list(path_p), int(n_right)] if (
+                len(path_p) in lengths
+                and n_right in range(len(path_p) + 1)
                 and all(_is_number(p) and 0 <= p <= 1 for p in (p_true, *path_p))
                 and path_p == sorted(path_p, reverse=True)
             ):
-                found.append(SongEvidence(true_idx, genre_idx, float(p_true), tuple(map(float, path_p))))
+                found.append(SongEvidence(float(p_true), tuple(map(float, path_p)), n_right))
             case _:
                 raise BundleError(
-                    f"calibration has evidence {row!r}; needed a song's true genre and vote as positions among "
-                    f"{len(places)} genres, the probability of the truth, and those along the vote's path, never rising"
+                    f"calibration has evidence {row!r}; needed the probability of a song's true genre, those along the "
+                    "path to its vote in this tree, never rising, and how many steps of that path hold the truth"
                 )
     return tuple(found)
 

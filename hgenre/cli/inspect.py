@@ -76,8 +76,8 @@ def _calibration(bundle: "Bundle") -> dict[str, Any] | None:
         return None
     targets = {}
     for target in TARGETS if known.evidence else ():
-        threshold = stopping_threshold(bundle.tree, known.evidence, target)
-        shares = shares_at(bundle.tree, known.evidence, threshold)
+        threshold = stopping_threshold(known.evidence, target)
+        shares = shares_at(known.evidence, threshold)
         targets[f"{target:g}"] = {
             "threshold": threshold,
             "n_genre": shares.n_genre,

@@ -22,7 +22,7 @@ def coverage_threshold(evidence: Evidence, coverage: float) -> float:
     it is the ``floor((n + 1) * (1 - coverage))``-th smallest probability above which a song's set loses its true genre;
     0, so that sets hold all genres, if that is the 0-th. A song whose vote is right never loses it.
     """
-    lost_above = sorted(1.0 if song.genre_idx == song.true_idx else song.p_true for song in evidence)
+    lost_above = sorted(1.0 if song.is_right else song.p_true for song in evidence)
     # 0.1 in binary is a little less: 10 * (1 - 0.9) must be 1.
     rank = int((len(evidence) + 1) * (1 - coverage) + 1e-9)
     return lost_above[rank - 1] if rank else 0.0

@@ -10,19 +10,26 @@ from hgenre.tree.spec import Node, TreeSpec, genres_under
 from hgenre.tree.vote import SongAnswers
 
 MAX_SONGS = 2000
-"""Songs of evidence that are kept: a share of 0.9 then has a standard error of 0.7 points."""
+"""Songs of evidence that a bundle keeps: a share of 0.9 then has a standard error of 0.7 points."""
 
 DECIMALS = 6
 """Of the probabilities that are kept."""
 
 
 class SongEvidence(NamedTuple):
-    """A held-out song, its truth and what was answered; probabilities are calibrated on other songs."""
+    """What was answered for a held-out song, and how far it holds; probabilities are calibrated on other songs.
 
-    true_idx: int
-    genre_idx: int  # the song's vote
+    It says all that thresholds need without its tree, so songs of several trees can stand together.
+    """
+
     p_true: float  # of the true genre, rounded down
-    path_p: tuple[float, ...]  # of the steps of ``answer_path``, never rising
+    path_p: tuple[float, ...]  # of the steps of the vote's ``answer_path``, never rising; the last is the vote itself
+    n_right: int  # how many of these steps, from the first, hold the true genre
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the vote is the true genre."""
+        return self.n_right == len(self.path_p)
 
 
 Evidence = tuple[SongEvidence, ...]
@@ -47,22 +54,26 @@ def path_probabilities(steps: Sequence[Node | str], p: Mapping[str, float]) -> t
 
 
 def gather_evidence(tree: TreeSpec, answers: SongAnswers, true_idx: np.ndarray) -> Evidence:
-    """The evidence of songs with an answer; at most MAX_SONGS, spread evenly over them.
+    """The evidence of all songs with an answer.
 
     Args:
         answers: with probabilities that were calibrated on other songs.
         true_idx: (song,) int.
     """
-    heard = np.flatnonzero(answers.genre_idx >= 0)
-    if len(heard) > MAX_SONGS:
-        heard = heard[np.linspace(0, len(heard) - 1, MAX_SONGS).round().astype(int)]
     genres = tree.labels.genres
     steps = [answer_path(tree, genre) for genre in genres]
     found = []
-    for song in heard.tolist():
+    for song in np.flatnonzero(answers.genre_idx >= 0).tolist():
         p = dict(zip(genres, answers.probabilities[song].tolist(), strict=True))
-        voted, true = int(answers.genre_idx[song]), int(true_idx[song])
-        path_p = (round(value, DECIMALS) for value in path_probabilities(steps[voted], p))
-        p_true = float(np.floor(p[genres[true]] * 10**DECIMALS) / 10**DECIMALS)
-        found.append(SongEvidence(true, voted, p_true, tuple(path_p)))
+        path, truth = steps[int(answers.genre_idx[song])], genres[int(true_idx[song])]
+        path_p = (round(value, DECIMALS) for value in path_probabilities(path, p))
+        p_true = float(np.floor(p[truth] * 10**DECIMALS) / 10**DECIMALS)
+        found.append(SongEvidence(p_true, tuple(path_p), sum(truth in genres_under(step) for step in path)))
     return tuple(found)
+
+
+def thinned(evidence: Evidence) -> Evidence:
+    """At most MAX_SONGS of the songs, spread evenly over them."""
+    if len(evidence) <= MAX_SONGS:
+        return evidence
+    return tuple(evidence[i] for i in np.linspace(0, len(evidence) - 1, MAX_SONGS).round().astype(int))

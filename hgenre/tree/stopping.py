@@ -11,11 +11,11 @@ among many thresholds: they share their songs, and a test counts how often a cho
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
-from hgenre.tree.evidence import DECIMALS, Evidence, answer_path
-from hgenre.tree.spec import TreeSpec, genres_under
+from hgenre.tree.evidence import DECIMALS, Evidence
 
 CONFIDENCE = 0.9
 """How likely the accuracy of the answers to later songs is to reach the target, over the draw of the evidence."""
@@ -44,7 +44,7 @@ class Shares:
         return self.n_right / self.n_answered if self.n_answered else None
 
 
-def stopping_threshold(tree: TreeSpec, evidence: Evidence, target_accuracy: float) -> float | None:
+def stopping_threshold(evidence: Evidence, target_accuracy: float) -> float | None:
     """The smallest threshold at which answers are right as often as asked for, with CONFIDENCE; None if there is none.
 
     At a threshold with ``n`` answers, ``w`` of them wrong, the target is taken as reached when so few wrong answers
@@ -52,24 +52,24 @@ def stopping_threshold(tree: TreeSpec, evidence: Evidence, target_accuracy: floa
     """
     from scipy.special import bdtr
 
-    thresholds, n_answered, n_right = _by_threshold(tree, evidence)
+    thresholds, n_answered, n_right = _by_threshold(evidence)
     if not len(thresholds):
         return None
     reached = bdtr(n_answered - n_right, n_answered, 1 - target_accuracy) <= 1 - CONFIDENCE
     return float(thresholds[reached][-1]) if reached.any() else None
 
 
-def shares_at(tree: TreeSpec, evidence: Evidence, threshold: float | None) -> Shares:
+def shares_at(evidence: Evidence, threshold: float | None) -> Shares:
     """How the songs of evidence are answered; none of them where the threshold is None."""
-    n_genre = n_group = n_right = 0
-    genres_of = _genres_of_steps(tree)
-    for song in evidence:
-        if threshold is not None and (stop := deepest_step(song.path_p, threshold)) >= 0:
-            genres = genres_of[song.genre_idx][stop]
-            n_genre += len(genres) == 1
-            n_group += len(genres) > 1
-            n_right += song.true_idx in genres
-    return Shares(len(evidence), n_genre, n_group, n_right)
+    if threshold is None:
+        return Shares(len(evidence), 0, 0, 0)
+    p, _, song_idx, n_right = _steps(evidence)
+    n_reached = np.bincount(song_idx[p >= threshold], minlength=len(evidence))
+    n_steps = np.bincount(song_idx, minlength=len(evidence))
+    answered = n_reached > 0
+    by_genre = answered & (n_reached == n_steps)
+    right = answered & (n_reached <= n_right)
+    return Shares(len(evidence), int(by_genre.sum()), int((answered & ~by_genre).sum()), int(right.sum()))
 
 
 def deepest_step(path_p: Sequence[float], threshold: float) -> int:
@@ -80,21 +80,21 @@ def deepest_step(path_p: Sequence[float], threshold: float) -> int:
     return sum(round(p, DECIMALS) >= threshold for p in path_p) - 1
 
 
-def _by_threshold(tree: TreeSpec, evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _by_threshold(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every threshold that makes a difference, falling, and how many songs are answered, and right, at each."""
-    genres_of = _genres_of_steps(tree)
-    changes = []  # as the threshold falls to a step's probability: one song more is answered, one more or less is right
-    for song in evidence:
-        right = [song.true_idx in genres for genres in genres_of[song.genre_idx]]
-        for i, p in enumerate(song.path_p):
-            changes.append((p, i == 0, right[i] - (i > 0 and right[i - 1])))
-    falling, answered, right_more = np.array(sorted(changes, reverse=True), float).reshape(-1, 3).T
+    p, depth, song_idx, n_right = _steps(evidence)
+    # As the threshold falls to a step's probability, one song more is answered, and one more or less is right.
+    right_more = np.where(depth == 0, n_right[song_idx] > 0, -1 * (depth == n_right[song_idx]))
+    order = np.argsort(-p, kind="stable")
+    falling, n_answered, n_right_so_far = p[order], (depth == 0)[order].cumsum(), right_more[order].cumsum()
     last_of_equals = np.append(np.diff(falling) < 0, True)[: len(falling)]
-    n_answered, n_right = (change.cumsum().astype(int) for change in (answered, right_more))
-    return falling[last_of_equals], n_answered[last_of_equals], n_right[last_of_equals]
+    return falling[last_of_equals], n_answered[last_of_equals], n_right_so_far[last_of_equals]
 
 
-def _genres_of_steps(tree: TreeSpec) -> list[list[set[int]]]:
-    """For each genre, what each step of its answer path holds, as positions in the label list."""
-    paths = [answer_path(tree, genre) for genre in tree.labels]
-    return [[{tree.labels.index(genre) for genre in genres_under(step)} for step in path] for path in paths]
+def _steps(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(step,) of all songs: probability, depth on its path, song; and (song,) how many steps hold the truth."""
+    n_steps = np.array([len(song.path_p) for song in evidence], int)
+    song_idx = np.repeat(np.arange(len(evidence)), n_steps)
+    depth = np.arange(len(song_idx)) - (n_steps.cumsum() - n_steps)[song_idx]
+    p = np.fromiter(chain.from_iterable(song.path_p for song in evidence), float, len(song_idx))
+    return p, depth, song_idx, np.array([song.n_right for song in evidence], int)
