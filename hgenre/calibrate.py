@@ -2,23 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from hgenre.bundle import Bundle
 from hgenre.held_out import TREE, HeldOut
 from hgenre.training.fit import FLAT, Fitted
-from hgenre.tree.calibration import (
-    N_FOLDS,
-    TEMPERATURE_RANGE,
-    Calibration,
-    apply_calibration,
-    cross_fit,
-    fit_calibration,
-)
+from hgenre.tree.calibration import Calibration, apply_calibration, cross_fit, fit_temperatures
 from hgenre.tree.evidence import Evidence, gather_evidence, thinned
-from hgenre.tree.spec import TreeSpec, flat_tree
+from hgenre.tree.spec import TreeSpec
 from hgenre.tree.vote import SongAnswers
+
+N_PARTS = 5
+"""Parts that artists are dealt to, in turn, where songs do not come in several folds."""
 
 OUT_OF_FOLD = "out of fold"
 FROM_VALIDATION = "validation songs"
@@ -57,35 +54,31 @@ def songs_of(folds: Sequence[HeldOut], name: str = TREE, *, calibrated: bool = T
 def learn_calibration(songs: Songs, tree: TreeSpec, source: str, part_of_song: np.ndarray | None = None) -> Calibration:
     """The temperatures of path and song, and evidence: each song answered by temperatures from the other parts.
 
+    Songs of one artist alone leave both temperatures at 1: evidence must be of answers as they will be given.
+
     Args:
-        part_of_song: (song,) any values that keep an artist's songs together; N_FOLDS parts of whole artists when None.
+        part_of_song: (song,) any values that keep an artist's songs together; N_PARTS parts of whole artists where
+            these are fewer than two.
     """
-    flat = flat_tree(tree.labels)
-    n_songs = len(songs.true_idx)
-    if part_of_song is None:
-        part_of_song = np.unique(songs.clusters, return_inverse=True)[1] % N_FOLDS
-    rows = ({flat.root.name: songs.logp}, songs.song_idx, n_songs, songs.true_idx)
-    nodes, learned = fit_calibration(flat, *rows, fold_of_song=part_of_song)
-    answers = cross_fit(flat, *rows, part_of_song)
-    # A flat tree's node and path are one thing.
-    path = float(np.clip(nodes[flat.root.name] * learned.path_temperature, *TEMPERATURE_RANGE))
-    return Calibration(path, learned.song_temperature, source, thinned(gather_evidence(tree, answers, songs.true_idx)))
+    if part_of_song is None or len(np.unique(part_of_song)) < 2:
+        part_of_song = np.unique(songs.clusters, return_inverse=True)[1] % N_PARTS
+    rows = (songs.logp, songs.song_idx, songs.true_idx)
+    path, song = fit_temperatures(*rows) if len(np.unique(part_of_song)) > 1 else (1.0, 1.0)
+    evidence = gather_evidence(tree, cross_fit(*rows, part_of_song), songs.true_idx)
+    return Calibration(path, song, source, thinned(evidence))
 
 
-def calibrated_answers(songs: Songs, tree: TreeSpec, calibration: Calibration) -> SongAnswers:
+def calibrated_answers(songs: Songs, calibration: Calibration) -> SongAnswers:
     """Answers and probabilities of the songs under temperatures learned elsewhere."""
-    flat = flat_tree(tree.labels)
-    temperatures = {flat.root.name: 1.0}
-    rows = ({flat.root.name: songs.logp}, songs.song_idx, len(songs.true_idx))
-    return apply_calibration(flat, *rows, temperatures, calibration)
+    return apply_calibration(songs.logp, songs.song_idx, len(songs.true_idx), calibration)
 
 
 def calibrated_fit(fitted: Fitted, folds: Sequence[HeldOut], source: str) -> Fitted:
-    """The fit with bundles that carry what held-out songs taught about their kind; each fold is a part of its own."""
-    part_of_song = fold_of_song(folds) if len(folds) > 1 else None
+    """The fit with bundles that carry what held-out songs taught about their kind."""
 
     def calibrated(bundle: Bundle, name: str) -> Bundle:
-        return replace(bundle, calibration=learn_calibration(songs_of(folds, name), bundle.tree, source, part_of_song))
+        learned = learn_calibration(songs_of(folds, name), bundle.tree, source, fold_of_song(folds))
+        return replace(bundle, calibration=learned)
 
     tree = calibrated(fitted.tree, TREE) if fitted.tree is not None else None
     return replace(fitted, tree=tree, flat=calibrated(fitted.flat, FLAT))
@@ -100,27 +93,27 @@ class Answered:
     calibration: Calibration
     answers: SongAnswers
 
-    @property
+    @cached_property
     def evidence(self) -> Evidence:
         """These songs' own, as the calibration's is of the others."""
         return gather_evidence(self.tree, self.answers, self.songs.true_idx)
 
 
-def answer_held_out(held: HeldOut, others: Songs, source: str, part_of_song: np.ndarray | None = None) -> Answered:
-    """The tree's calibrated answers for held-out songs."""
-    tree = held.models[TREE].tree
+def answer_held_out(held: HeldOut, calibration: Calibration) -> Answered:
+    """The tree's answers for held-out songs, under a calibration from others."""
     songs = songs_of([held])
-    calibration = learn_calibration(others, tree, source, part_of_song)
-    return Answered(tree, songs, calibration, calibrated_answers(songs, tree, calibration))
+    return Answered(held.models[TREE].tree, songs, calibration, calibrated_answers(songs, calibration))
 
 
 def answer_folds(folds: Sequence[HeldOut]) -> list[Answered]:
     """Every fold's songs, answered with what those of all other folds taught."""
     everything, fold_idx = songs_of(folds), fold_of_song(folds)
-    return [
-        answer_held_out(fold, everything.part(fold_idx != k), OUT_OF_FOLD, fold_idx[fold_idx != k])
-        for k, fold in enumerate(folds)
-    ]
+
+    def learned(k: int) -> Calibration:
+        others = fold_idx != k
+        return learn_calibration(everything.part(others), folds[k].models[TREE].tree, OUT_OF_FOLD, fold_idx[others])
+
+    return [answer_held_out(fold, learned(k)) for k, fold in enumerate(folds)]
 
 
 def fold_of_song(folds: Sequence[HeldOut]) -> np.ndarray:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from hgenre.account import account
 from hgenre.calibrate import Answered, answer_folds, calibrated_answers, songs_of
 from hgenre.evaluate import SongOutcome, compare
-from hgenre.held_out import TREE, HeldOut, n_nets, pooled, posteriors, song_outcomes
+from hgenre.held_out import TREE, HeldOut, pooled, posteriors, song_outcomes
 from hgenre.metrics.classification import log_loss
 from hgenre.metrics.intervals import wilson
 from hgenre.metrics.reliability import cluster_bootstrap, confidence_report
@@ -17,7 +18,6 @@ from hgenre.tree.calibration import Calibration
 from hgenre.tree.conformal import coverage_threshold, genre_set, group_path
 from hgenre.tree.spec import TreeSpec
 from hgenre.tree.stopping import shares_at, stopping_threshold
-from hgenre.why import account
 
 TARGETS = (0.8, 0.9, 0.95)
 """What is asked for in reports: accuracy of the answers, coverage of the sets."""
@@ -46,14 +46,14 @@ def run_results(folds: Sequence[HeldOut]) -> dict[str, Any]:
     }
     if TREE in answers:
         found["comparison"] = compare(answers[TREE], answers[FLAT])
-        found |= rivals(answers, labels, max(map(n_nets, folds))) | routing_results(folds)
+        found |= rivals(answers, labels, folds) | routing_results(folds)
         if len(folds) > 1:
             found |= confidence_results(folds, answer_folds(folds))
     return found
 
 
 def routing_results(folds: Sequence[HeldOut], *, seed: int = 0) -> dict[str, Any]:
-    """The account of ``hgenre.why`` under ``ledger``; nothing where the folds have trees of their own."""
+    """The account of the tree under ``ledger``; nothing where the folds have trees of their own."""
     if (held := pooled(folds)) is None or TREE not in held.models:
         return {}
     tree = held.models[TREE]
@@ -70,8 +70,7 @@ def confidence_results(held: Sequence[HeldOut], parts: Sequence[Answered], *, se
     N_RESAMPLES random halves of the artists.
     """
     raw = songs_of(held, calibrated=False)
-    tree = parts[0].tree
-    before = calibrated_answers(raw, tree, Calibration())
+    before = calibrated_answers(raw, Calibration())
     p_before, p_after = before.probabilities, np.concatenate([part.answers.probabilities for part in parts])
     genre_idx = np.concatenate([part.answers.genre_idx for part in parts])
     reports = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hgenre.held_out import STAGEWISE, TREE, HeldOut, ModelOutputs
+from hgenre.held_out import STAGEWISE, TREE, TUNED, HeldOut, ModelOutputs
 from hgenre.training.fit import FLAT, TRUNK
 from hgenre.tree.spec import TreeSpec, flat_tree
 from tests.small_trees import PLAIN
@@ -16,9 +16,7 @@ def model_of(
     """Logits (slice, child) around the home child of each slice's genre, all ``boast`` times too large."""
     logits = {}
     for node in tree.net_nodes:
-        here = set(node.genres)
-        home = [node.home_child_idx(genre) if genre in here else -1 for genre in tree.labels]
-        child_idx = np.array(home)[true_idx]
+        child_idx = node.home_child_of(tree.labels)[true_idx]
         rows = random.normal(0, 1, (len(true_idx), len(node.children)))
         rows += signal * (child_idx[:, None] == np.arange(len(node.children)))
         logits[node.name] = (boast * rows).astype(np.float32)
@@ -31,7 +29,7 @@ def held_out_songs(
     tree: TreeSpec = PLAIN,
     signal: float = 1.5,
     boast: float = 3.0,
-    others: Sequence[str] = (STAGEWISE, f"{FLAT} 2", f"{FLAT} 3", TRUNK),
+    others: Sequence[str] = (STAGEWISE, TUNED, f"{FLAT} 2", f"{FLAT} 3", TRUNK),
 ) -> HeldOut:
     """Songs of 1 to 4 slices, two of an artist."""
     random = np.random.default_rng(seed)

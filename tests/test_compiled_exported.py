@@ -17,7 +17,8 @@ from hgenre.compiled.kept import read_kept
 from hgenre.compiled.node_outputs import node_outputs
 from hgenre.errors import BundleError
 from hgenre.nets.spec import NetSpec
-from hgenre.tree.calibration import Calibration, apply_calibration
+from hgenre.tree.calibration import Calibration, apply_calibration, temper
+from hgenre.tree.posterior import log_posterior
 from hgenre.tree.route import Route
 from tests.small_bundles import ROUTES, silent, sounding, tiny_bundle
 from tests.small_trees import PLAIN, RAGGED
@@ -154,7 +155,8 @@ def test_a_calibrated_bundle_answers_as_its_calibration_was_fitted(tmp_path: Pat
     bundle = replace(tiny_bundle(RAGGED), calibration=Calibration(path_temperature=1.7, song_temperature=0.6))
     songs = [[sounding(3, seed=1)], [sounding(4, seed=2), silent(1)], [silent(2)]]
     raw = node_outputs(bundle, songs)
-    wanted = apply_calibration(RAGGED, raw.logits, raw.song_idx, 3, bundle.temperatures, bundle.calibration)
+    node_logp = {name: temper(logits, bundle.temperatures[name]) for name, logits in raw.logits.items()}
+    wanted = apply_calibration(log_posterior(RAGGED, node_logp), raw.song_idx, 3, bundle.calibration or Calibration())
     found = answer_all(
         bundle,
         Route(),

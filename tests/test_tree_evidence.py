@@ -10,11 +10,10 @@ from hgenre.tree.evidence import (
     SongEvidence,
     answer_path,
     gather_evidence,
-    home_path,
     path_probabilities,
     thinned,
 )
-from hgenre.tree.spec import TreeSpec, child_name, genres_under
+from hgenre.tree.spec import TreeSpec, child_name, genres_under, home_path
 from hgenre.tree.vote import SongAnswers
 from tests.small_trees import CHAINED, FLAT, OVERLAPPING, PLAIN, RAGGED, genre_trees
 

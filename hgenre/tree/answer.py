@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hgenre.tree.conformal import genre_set, group_path
-from hgenre.tree.evidence import answer_path, home_path, path_probabilities
-from hgenre.tree.spec import Node, TreeSpec, child_name, genres_under
+from hgenre.tree.evidence import answer_path, path_probabilities
+from hgenre.tree.spec import Node, TreeSpec, child_name, genres_under, home_path
 from hgenre.tree.stopping import deepest_step
 
 Steps = tuple[tuple[str, float], ...]

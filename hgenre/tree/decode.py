@@ -11,7 +11,7 @@ import numpy as np
 
 from hgenre.tree.posterior import NodeLogp, log_posterior, routed_log_posterior, routing_nodes
 from hgenre.tree.route import Unit
-from hgenre.tree.spec import Node, TreeSpec
+from hgenre.tree.spec import Node, TreeSpec, home_path
 from hgenre.tree.vote import answer_songs, sum_sorted_slices
 
 AnyDecoder = Literal["soft", "hard", "beam", "oracle"]
@@ -91,10 +91,9 @@ def home_children(tree: TreeSpec) -> dict[str, np.ndarray]:
     """Node -> (genre,) index of the child on each genre's home path; -1 where that path does not pass the node."""
     home = {node.name: np.full(len(tree.labels), -1) for node in tree.nodes}
     for genre_idx, genre in enumerate(tree.labels):
-        child: Node | str = tree.root
-        while isinstance(child, Node):
-            home[child.name][genre_idx] = i = child.home_child_idx(genre)
-            child = child.children[i]
+        for node in home_path(tree, genre):
+            if isinstance(node, Node):
+                home[node.name][genre_idx] = node.home_child_idx(genre)
     return home
 
 

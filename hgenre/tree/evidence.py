@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hgenre.tree.spec import Node, TreeSpec, genres_under
+from hgenre.tree.spec import Node, TreeSpec, genres_under, home_path
 from hgenre.tree.vote import SongAnswers
 
 MAX_SONGS = 2000
@@ -33,14 +33,6 @@ class SongEvidence(NamedTuple):
 
 
 Evidence = tuple[SongEvidence, ...]
-
-
-def home_path(tree: TreeSpec, genre: str) -> tuple[Node | str, ...]:
-    """Steps from the root to a genre, both included, through its home where groups overlap."""
-    steps: list[Node | str] = [tree.root]
-    while isinstance(at := steps[-1], Node):
-        steps.append(at.children[at.home_child_idx(genre)])
-    return tuple(steps)
 
 
 def answer_path(tree: TreeSpec, genre: str) -> tuple[Node | str, ...]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from hgenre.errors import TreeError
 from hgenre.labels import Labels
 
@@ -33,6 +35,11 @@ class Node:
             if genre in genres_under(child):
                 return i
         raise TreeError([f"genre {genre!r} cannot be reached from node {self.name!r}"])
+
+    def home_child_of(self, labels: Labels) -> np.ndarray:
+        """(genre,) ``home_child_idx`` of every genre; -1 where it cannot be reached from here."""
+        here = set(self.genres)
+        return np.array([self.home_child_idx(genre) if genre in here else -1 for genre in labels])
 
 
 def genres_under(child: Node | str) -> tuple[str, ...]:
@@ -92,6 +99,14 @@ class TreeSpec:
 def flat_tree(labels: Labels) -> TreeSpec:
     """The tree without groups: every genre is a child of the root."""
     return TreeSpec(labels, Node(ROOT, tuple(labels)))
+
+
+def home_path(tree: TreeSpec, genre: str) -> tuple[Node | str, ...]:
+    """Steps from the root to a genre, both included, through its home where groups overlap."""
+    steps: list[Node | str] = [tree.root]
+    while isinstance(at := steps[-1], Node):
+        steps.append(at.children[at.home_child_idx(genre)])
+    return tuple(steps)
 
 
 def tree_from_groups(labels: Labels, groups: Mapping[str, Any] | Sequence[Any]) -> TreeSpec:
