@@ -45,7 +45,7 @@ def row(n_songs: int = 1000) -> Row:
 
 
 def by_account(n_songs: int) -> Round:
-    from hgenre.why import account
+    from hgenre.account import account
 
     tree, random = tree_from_groups(LABELS, GROUPS), np.random.default_rng(1)
     logp = node_logp(tree, n_songs * SLICES_A_SONG)

@@ -19,7 +19,7 @@ from hgenre.features import LogMelSpec, cut_slices
 from hgenre.labels import Labels
 from hgenre.metrics.classification import Scores, score
 from hgenre.metrics.hierarchical import ancestor_heights, hierarchical_scores, least_expected_cost, node_height
-from hgenre.metrics.intervals import mcnemar_exact, paired_bootstrap
+from hgenre.metrics.intervals import compare_right
 from hgenre.metrics.reliability import confidence_report
 from hgenre.taxonomy import Taxonomy
 from hgenre.tree.route import Route
@@ -139,20 +139,6 @@ def compare(ours: Sequence[SongOutcome], theirs: Sequence[SongOutcome], *, seed:
     a = np.array([o.genre_idx == o.true_idx for o, _ in pairs])
     b = np.array([o.genre_idx == o.true_idx for _, o in pairs])
     return compare_right(a, b, np.array([o.cluster for o, _ in pairs]), seed=seed)
-
-
-def compare_right(tree: np.ndarray, flat: np.ndarray, clusters: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
-    """``compare`` from which songs each has right, (song,) bool, and what is drawn as a whole, (song,)."""
-    mcnemar = mcnemar_exact(tree, flat)
-    low, high = paired_bootstrap(tree, flat, seed=seed, clusters=clusters)
-    return {
-        "difference": float(tree.mean() - flat.mean()),
-        "interval": [low, high],
-        "mcnemar_p": mcnemar.p,
-        "tree_only": mcnemar.a_only,
-        "flat_only": mcnemar.b_only,
-        "n": len(tree),
-    }
 
 
 def scores_json(found: Mapping[str, Scores]) -> dict[str, Any]:

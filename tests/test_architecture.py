@@ -20,7 +20,7 @@ from tests.small_bundles import FEATURES, tiny_bundle
 PACKAGE = Path(hgenre.__file__).parent
 FLOORS = (
     {"audio", "features", "tree", "metrics", "errors", "labels"},
-    {"nets", "grouping"},
+    {"nets", "grouping", "account"},
     {"data", "bundle", "compiled", "training", "demo", "shipped", "taxonomy"},
     {"train", "predict", "evaluate", "why", "held_out", "calibrate", "trust", "results"},
     {"studies", "report"},

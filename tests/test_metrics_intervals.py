@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 
 import numpy as np
@@ -6,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgenre.metrics.intervals import McNemar, mcnemar_exact, mean_std, paired_bootstrap, wilson
+from hgenre.metrics.intervals import (
+    McNemar,
+    beyond_chance,
+    compare_right,
+    mcnemar_exact,
+    mean_std,
+    paired_bootstrap,
+    wilson,
+)
 
 pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 
@@ -99,3 +108,33 @@ def test_bootstrap_and_mcnemar_need_the_same_songs() -> None:
 def test_one_seed_has_no_deviation() -> None:
     assert mean_std([0.5]) == (0.5, None)
     assert mean_std([1.0, 2.0, 3.0]) == pytest.approx((2.0, 1.0))
+
+
+def test_a_comparison_holds_what_its_parts_say() -> None:
+    tree, flat = np.arange(40) % 4 > 0, np.arange(40) % 5 > 1
+    artists = np.arange(40) // 8
+    found = compare_right(tree, flat, artists, seed=3)
+    test = mcnemar_exact(tree, flat)
+    assert found == {
+        "difference": pytest.approx(30 / 40 - 24 / 40),
+        "interval": list(paired_bootstrap(tree, flat, seed=3, clusters=artists)),
+        "mcnemar_p": test.p,
+        "tree_only": test.a_only,
+        "flat_only": test.b_only,
+        "n": 40,
+    }
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("p", "interval", "sure"),
+    [
+        (0.049, (0.01, 0.2), True),
+        (0.049, (-0.2, -0.01), True),
+        (0.05, (0.01, 0.2), False),
+        (0.01, (0.0, 0.2), False),
+        (0.01, (-0.1, 0.2), False),
+    ],
+)
+def test_chance_must_fail_both_ways(p: float, interval: tuple[float, float], sure: bool) -> None:
+    assert beyond_chance(p, interval) is sure

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hgenre.account import account
 from hgenre.errors import HgenreError
 from hgenre.labels import Labels
 from hgenre.metrics.classification import score
@@ -15,7 +16,6 @@ from hgenre.report.markdown import render
 from hgenre.report.table import escape, table
 from hgenre.tree.draw import draw_tree
 from hgenre.tree.spec import TreeSpec, tree_from_json
-from hgenre.why import account
 from tests.small_trees import FLAT, OVERLAPPING, PLAIN, random_node_logp
 
 LABELS = Labels(("blues", "jazz", "rock"))

@@ -112,7 +112,13 @@ def _why_manifest(
 
 def _why_run(folder: Path, as_json: bool) -> None:
     from hgenre.held_out import FILE, read_held_out
-    from hgenre.report.trust import confidence_section, honest_section, joint_section, resamples_section, rivals_section
+    from hgenre.report.sections import (
+        confidence_section,
+        honest_section,
+        joint_section,
+        resamples_section,
+        rivals_section,
+    )
     from hgenre.trust import run_results
 
     result = run_results(read_held_out(folder / FILE))
@@ -128,7 +134,7 @@ def _why_run(folder: Path, as_json: bool) -> None:
 
 
 def print_account(console: "Console", found: dict[str, Any]) -> None:
-    """The verdict, then the tables of ``hgenre.why.account``."""
+    """The verdict, then the tables of ``hgenre.account.account``."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -11,7 +11,6 @@ from hgenre.errors import HgenreError
 from hgenre.labels import Labels
 from hgenre.metrics.intervals import wilson
 
-
 MAX_COUNT = 2**32
 """Of one cell of a confusion from outside: more songs than there are, and sums over 1000 genres are exact."""
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hgenre.metrics.intervals import beyond_chance
+
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
@@ -30,9 +32,8 @@ def paired(comparison: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def is_sure(comparison: Mapping[str, Any]) -> bool:
-    """Whether chance explains a paired comparison badly: by McNemar's test and by the bootstrap interval."""
-    low, high = comparison["interval"]
-    return bool(comparison["mcnemar_p"] < 0.05 and (low > 0 or high < 0))
+    """Whether chance explains a paired comparison badly."""
+    return beyond_chance(comparison["mcnemar_p"], comparison["interval"])
 
 
 def bullets(lines: Iterable[str]) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 from hgenre.errors import HgenreError
 from hgenre.labels import Labels
 from hgenre.report.figures import bullets, interval, is_sure, p_value, percent, points
-from hgenre.report.table import escape, table
-from hgenre.report.trust import (
+from hgenre.report.sections import (
     confidence_section,
     honest_section,
     joint_section,
@@ -15,6 +14,7 @@ from hgenre.report.trust import (
     resamples_section,
     rivals_section,
 )
+from hgenre.report.table import escape, table
 from hgenre.tree.draw import draw_tree
 from hgenre.tree.spec import tree_from_json
 
@@ -43,7 +43,7 @@ def render(results: Json) -> str:
 
     - ``rivals``: a list of ``name``, ``models`` (how many nets), ``song`` scores and ``comparison`` (tree minus rival),
       and ``rivals_missing``: names;
-    - ``ledger``: the ``account`` of ``hgenre.why``;
+    - ``ledger``: ``hgenre.account.account``;
     - ``joint``: ``tree without joint fine-tuning`` (song scores) and ``comparison`` (with minus without);
     - ``calibration``: ``before`` and ``after``, each a ``confidence_report``;
     - ``honest``: ``target_accuracy`` and ``coverage``, each a dict of figures, or a dict of such dicts by what was

@@ -39,7 +39,7 @@ def rivals_section(results: Json) -> Iterable[str]:
 
 
 def ledger_section(ledger: Json) -> Iterable[str]:
-    """Where the tree's songs were lost: what ``hgenre.why.account`` says of them."""
+    """Where the tree's songs were lost: what ``hgenre.account.account`` says of them."""
     if not ledger:
         return
     songs = ledger["songs"]
