@@ -136,9 +136,11 @@ def test_a_tree_knows_its_own_shape(tree: TreeSpec) -> None:
     for node in tree.nodes:
         below = [genre for _, genre in genre_paths(node)]
         assert node.genres == tuple(dict.fromkeys(below))
+        foreign = [genre for genre in tree.labels if genre not in below]
+        assert all(node.home_child_of(tree.labels)[tree.labels.index(genre)] == -1 for genre in foreign)
         for genre in node.genres:
             home = next(steps[0][1] for steps, found in genre_paths(node) if found == genre)
-            assert node.home_child_idx(genre) == home
+            assert node.home_child_idx(genre) == home == node.home_child_of(tree.labels)[tree.labels.index(genre)]
 
 
 def _by_depth(root: Node) -> list[list[Node]]:

@@ -5,12 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from hgenre.calibrate import answer_folds, songs_of
+from hgenre.calibrate import FROM_VALIDATION, answer_folds, answer_held_out, learn_calibration, songs_of
 from hgenre.held_out import TREE, HeldOut, posteriors, song_outcomes
 from hgenre.metrics.classification import log_loss
+from hgenre.tree.evidence import MAX_SONGS, answer_path
+from hgenre.tree.spec import genres_under
+from hgenre.tree.stopping import stopping_threshold
 from hgenre.trust import confidence_results, coverage_results, resampled, routing_results, target_accuracy_results
 from tests.held_out_songs import held_out_songs
-from tests.small_trees import OVERLAPPING
+from tests.oracles import stopped_song
+from tests.small_trees import OVERLAPPING, PLAIN, RAGGED
 
 FOLDS = [held_out_songs(120, seed=seed, signal=2.0) for seed in range(3)]
 ANSWERED = answer_folds(FOLDS)
@@ -47,8 +51,6 @@ def test_confidence_before_and_after_is_of_the_same_songs() -> None:
 
 @pytest.mark.parametrize("target", [0.6, 0.9])
 def test_answers_are_counted_by_definition(target: float) -> None:
-    from hgenre.tree.stopping import stopping_threshold
-
     counts = {"genre": 0, "group": 0, "right": 0}
     groups = [{0, 1, 2}, {3, 4, 5}]
     for part in ANSWERED:
@@ -70,6 +72,41 @@ def test_answers_are_counted_by_definition(target: float) -> None:
     assert found["abstained"] == pytest.approx(1 - n_answered / 360)
     assert found["accuracy_of_answers"] == pytest.approx(counts["right"] / n_answered)
     assert found["accuracy_of_answers"] >= target
+
+
+def test_folds_with_trees_of_their_own_are_each_counted_by_their_tree() -> None:
+    trees = [PLAIN, OVERLAPPING, RAGGED]
+    folds = [held_out_songs(200, seed=k, tree=tree, signal=2.0, others=()) for k, tree in enumerate(trees)]
+    parts = answer_folds(folds)
+    results = confidence_results(folds, parts)
+    n_answered = n_right = 0
+    for tree, part in zip(trees, parts, strict=True):
+        threshold = stopping_threshold(part.calibration.evidence, 0.9)
+        assert threshold is not None
+        truths = (tree.labels.genres[i] for i in part.songs.true_idx)
+        for p, voted, truth in zip(part.answers.probabilities, part.answers.genre_idx, truths, strict=True):
+            genre = tree.labels.genres[voted]
+            p_of = dict(zip(tree.labels, p, strict=True))
+            steps = answer_path(tree, genre)
+            path_p = [round(float(sum(p_of[g] for g in genres_under(step))), 6) for step in steps]
+            genres = stopped_song(tree, genre, path_p, threshold)
+            n_answered += bool(genres)
+            n_right += truth in genres
+    found = results["honest"]["target_accuracy"]["0.9"]
+    assert found["accuracy_of_answers"] == pytest.approx(n_right / n_answered)
+    assert found["abstained"] == pytest.approx(1 - n_answered / 600)
+    halves = results["resamples"]["target_accuracy"]["0.9"]
+    assert halves["mean"] > 0.89
+    assert halves["share_that_falls_short"] <= 0.1
+
+
+def test_every_song_counts_however_many_there_are() -> None:
+    n = MAX_SONGS + 100
+    [teacher, held] = (held_out_songs(songs, seed=songs, others=()) for songs in (60, n))
+    answered = answer_held_out(held, learn_calibration(songs_of([teacher]), PLAIN, FROM_VALIDATION))
+    assert target_accuracy_results([answered], 0.8)["songs"] == n
+    assert coverage_results([answered], 0.8)["songs"] == n
+    assert resampled([answered], seed=0, n_resamples=2)["coverage"]["0.8"]["resamples"] == 2
 
 
 def test_a_target_out_of_reach_leaves_every_song_unanswered() -> None:
