@@ -90,14 +90,15 @@ def compare_right(
     ``difference`` of accuracies, its bootstrap ``interval`` over ``clusters``, exact ``mcnemar_p``, how many songs
     ``tree_only`` and ``flat_only`` has right, ``n`` songs. Arguments as for :func:`paired_bootstrap`.
     """
-    mcnemar = mcnemar_exact(right_a, right_b)
+    a, b = _paired(right_a, right_b)
+    mcnemar = mcnemar_exact(a, b)
     return {
-        "difference": float(np.mean(right_a) - np.mean(right_b)),
-        "interval": list(paired_bootstrap(right_a, right_b, seed=seed, clusters=clusters)),
+        "difference": float(a.mean() - b.mean()),
+        "interval": list(paired_bootstrap(a, b, seed=seed, clusters=clusters)),
         "mcnemar_p": mcnemar.p,
         "tree_only": mcnemar.a_only,
         "flat_only": mcnemar.b_only,
-        "n": len(np.asarray(right_a)),
+        "n": len(a),
     }
 
 
