@@ -68,9 +68,9 @@ def test_an_artists_songs_share_a_part() -> None:
     first_artist = songs.clusters == songs.clusters[0]
     other = Songs(songs.logp, songs.song_idx, np.where(first_artist, 0, songs.true_idx), songs.clusters)
     another = Songs(songs.logp, songs.song_idx, np.where(first_artist, 5, songs.true_idx), songs.clusters)
-    one, another = (learn_calibration(s, PLAIN, "x").evidence for s in (other, another))
+    told, retold = (learn_calibration(s, PLAIN, "x").evidence for s in (other, another))
     for song in np.flatnonzero(first_artist):
-        assert one[song].path_p == another[song].path_p
+        assert told[song].path_p == retold[song].path_p
 
 
 def test_folds_are_answered_by_what_all_others_taught() -> None:

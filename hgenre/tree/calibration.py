@@ -6,8 +6,8 @@ Each is one number, and they are fitted in this order, each by the log-loss of h
 * the path's divides a slice's log-posterior, because the errors of a path's nodes are not independent;
 * the song's divides the logarithm of a song's mean probability, because its slices are not independent either.
 
-The first is a matter of each net, and fitted with it. The last two are fitted here, and need the whole posterior. Hard
-routing gives a part of it, so there the nodes' temperatures alone hold.
+A node's is fitted when its net is trained, and the last two when songs outside training have been answered. These need
+the whole posterior; hard routing gives a part of it, so there the nodes' temperatures alone hold.
 """
 
 from dataclasses import dataclass
