@@ -14,7 +14,7 @@ from hgenre.tree.calibration import (
     fit_temperature,
     fit_temperatures,
     sharpen,
-    song_weights,
+    slice_weights,
     temper,
 )
 from hgenre.tree.posterior import log_posterior
@@ -81,7 +81,7 @@ def test_tempering_is_the_softmax_in_float64() -> None:
 
 
 def test_a_song_s_slices_share_its_weight() -> None:
-    assert song_weights(np.array([0, 0, 2, 2, 2, 2])).tolist() == [0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
+    assert slice_weights(np.array([0, 0, 2, 2, 2, 2])).tolist() == [0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
 
 
 def _held_out(n_songs: int, seed: int, n_genres: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

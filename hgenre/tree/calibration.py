@@ -48,7 +48,7 @@ def fit_temperatures(logp: np.ndarray, song_idx: np.ndarray, true_idx: np.ndarra
         song_idx: (slice,) int in [0, song), not falling; a song may have no slice.
         true_idx: (song,) int.
     """
-    path = fit_temperature(logp, true_idx[song_idx], song_weights(song_idx))
+    path = fit_temperature(logp, true_idx[song_idx], slice_weights(song_idx))
     answers = answer_songs(sum_sorted_slices(temper(logp, path), song_idx, len(true_idx)))
     heard = answers.genre_idx >= 0
     log_mean_p = np.log(np.maximum(answers.probabilities[heard], SMALLEST_P))
@@ -103,7 +103,7 @@ def sharpen(p: np.ndarray, temperature: float) -> np.ndarray:
     return np.exp(temper(np.log(np.maximum(p, SMALLEST_P, dtype=np.float64)), temperature))
 
 
-def song_weights(song_idx: np.ndarray) -> np.ndarray:
+def slice_weights(song_idx: np.ndarray) -> np.ndarray:
     """(slice,) weights under which the slices of every song together weigh 1."""
     return 1.0 / np.bincount(song_idx)[song_idx]
 
