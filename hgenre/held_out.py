@@ -14,7 +14,6 @@ import numpy as np
 from hgenre.bundle import Bundle
 from hgenre.compiled.node_outputs import build_logits, net_outputs
 from hgenre.data.manifest import Song
-from hgenre.data.splits import clusters
 from hgenre.errors import HgenreError
 from hgenre.evaluate import SongOutcome
 from hgenre.features import cut_slices
@@ -22,6 +21,7 @@ from hgenre.labels import Labels
 from hgenre.nets.build import build_net
 from hgenre.training.fit import FLAT, TRUNK, Fitted
 from hgenre.training.joint import by_node, trunk_logits
+from hgenre.tree.calibration import TEMPERATURE_RANGE, temper
 from hgenre.tree.decode import home_children
 from hgenre.tree.posterior import log_posterior
 from hgenre.tree.spec import TreeSpec, tree_from_json, tree_to_json
@@ -29,6 +29,7 @@ from hgenre.tree.vote import Aggregation, answer_songs, sum_sorted_slices
 
 TREE = "tree"
 STAGEWISE = "tree without joint fine-tuning"
+TUNED = "tree with joint fine-tuning"
 FLAT_ROOT = "flat root"
 ENSEMBLE = "flat ensemble of as many nets"
 PAIR = "flat ensemble of 2 nets"
@@ -55,7 +56,7 @@ class ModelOutputs:
     def node_logp(self, *, calibrated: bool = True) -> dict[str, np.ndarray]:
         """Node -> (slice, child) log-probabilities in float64; at temperature 1 unless ``calibrated``."""
         return {
-            name: _log_softmax(logits / (self.temperatures[name] if calibrated else 1.0))
+            name: temper(logits.astype(np.float64), self.temperatures[name] if calibrated else 1.0)
             for name, logits in self.logits.items()
         }
 
@@ -87,14 +88,20 @@ class HeldOut:
         return len(self.song_ids)
 
 
-def hear(fitted: Fitted, songs: Sequence[Song], frames: Callable[[str], np.ndarray]) -> HeldOut:
-    """All models of a fit on the songs' voiced slices, in one pass over the frames."""
+def hear(
+    fitted: Fitted, songs: Sequence[Song], frames: Callable[[str], np.ndarray], cluster_of: Mapping[str, str]
+) -> HeldOut:
+    """All models of a fit on the songs' voiced slices, in one pass over the frames.
+
+    Args:
+        cluster_of: song id -> what ties it to songs of its artist, wherever those are held out.
+    """
     flat, trunk = fitted.flat, fitted.trunk
     bundles: dict[str, Bundle] = {FLAT: flat}
     if fitted.tree is not None:
         bundles[TREE] = fitted.tree
-    if fitted.stagewise is not None:
-        bundles[STAGEWISE] = fitted.stagewise
+    if fitted.stagewise is not None and fitted.tuned is not None:
+        bundles |= {STAGEWISE: fitted.stagewise, TUNED: fitted.tuned}
     bundles |= {f"{FLAT} {k}": other for k, other in enumerate(fitted.flat_nets, start=2)}
     nets = {
         f"{model}/{node.name}": (build_net(b.nets[node.name], len(node.children)), b.variables[node.name])
@@ -123,7 +130,6 @@ def hear(fitted: Fitted, songs: Sequence[Song], frames: Callable[[str], np.ndarr
     }
     if trunk is not None:
         models[TRUNK] = ModelOutputs(trunk.tree, by_node(trunk.tree, found.logits[TRUNK]), trunk.temperatures)
-    cluster_of = clusters(songs, by="artist")
     kept = [songs[i] for i in heard]
     return HeldOut(
         labels=flat.labels,
@@ -139,6 +145,12 @@ def hear(fitted: Fitted, songs: Sequence[Song], frames: Callable[[str], np.ndarr
 def n_nets(held: HeldOut) -> int:
     """How many nets the tree has; 0 without one."""
     return len(held.models[TREE].logits) if TREE in held.models else 0
+
+
+def is_tuned(held: HeldOut) -> bool:
+    """Whether the tree is the one that was tuned jointly."""
+    tree, tuned = held.models[TREE], held.models.get(TUNED)
+    return tuned is not None and all(np.array_equal(own, tuned.logits[n]) for n, own in tree.logits.items())
 
 
 def posteriors(held: HeldOut) -> dict[str, np.ndarray]:
@@ -245,7 +257,10 @@ def read_held_out(path: Path) -> list[HeldOut]:
                     "run the training again"
                 )
             labels = Labels(tuple(facts["labels"]))
-            return [_fold(labels, described, file, k) for k, described in enumerate(facts["folds"])]
+            folds = [_fold(labels, described, file, k) for k, described in enumerate(facts["folds"])]
+        if len({tuple(fold.models) for fold in folds}) != 1 or FLAT not in folds[0].models:
+            raise ValueError("its folds need the same models, the flat net among them")
+        return folds
     except FileNotFoundError:
         raise HgenreError(f"{path} is missing; it is written by train-tree and cross-validate, run one again") from None
     except HgenreError:
@@ -262,10 +277,15 @@ def _fold(labels: Labels, described: Mapping[str, Any], file: Mapping[str, np.nd
         logits = {node.name: file[f"{k}/{m}/{node.name}"] for node in tree.net_nodes}
         temperatures = {node: float(about["temperatures"][node]) for node in logits}
         for node in tree.net_nodes:
-            wrong_shape = logits[node.name].shape != (n_slices, len(node.children))
-            if wrong_shape or not np.isfinite(logits[node.name]).all() or not temperatures[node.name] > 0:
+            rows = logits[node.name]
+            low, high = TEMPERATURE_RANGE
+            if rows.shape != (n_slices, len(node.children)) or rows.dtype != np.float32 or not np.isfinite(rows).all():
                 raise ValueError(f"the outputs of node {node.name} do not fit {n_slices} slices of its children")
+            if not low <= temperatures[node.name] <= high:
+                raise ValueError(f"node {node.name} has temperature {temperatures[node.name]}, needed {low} to {high}")
         models[str(about["name"])] = ModelOutputs(tree, logits, temperatures)
+    if any(file[f"{k}/{name}"].dtype.kind != "i" for name in ("true_idx", "song_idx", "slice_idx")):
+        raise ValueError("songs and slices are not counted in whole numbers")
     held = HeldOut(
         labels=labels,
         song_ids=tuple(map(str, described["song_ids"])),
@@ -283,8 +303,3 @@ def _fold(labels: Labels, described: Mapping[str, Any], file: Mapping[str, np.nd
     if held.true_idx.min() < 0 or held.true_idx.max() >= len(labels):
         raise ValueError("a song's genre is not in the label list")
     return held
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    logits = logits.astype(np.float64)
-    return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)

@@ -13,7 +13,7 @@ from hgenre.bundle import Bundle, remove_bundle, save_bundle
 from hgenre.errors import HgenreError
 from hgenre.evaluate import SongOutcome, compare, middle_scores, scores, scores_json
 from hgenre.features import ArraySpec
-from hgenre.held_out import ENSEMBLE, FLAT_ROOT, PAIR, STAGEWISE, TREE
+from hgenre.held_out import ENSEMBLE, FLAT_ROOT, PAIR, STAGEWISE, TREE, TUNED, HeldOut, is_tuned, n_nets
 from hgenre.labels import Labels
 from hgenre.metrics.intervals import mean_std
 from hgenre.training.config import RunConfig
@@ -33,10 +33,10 @@ def model_scores(answers: Mapping[str, Sequence[SongOutcome]], labels: Labels) -
     return {kind: scores_json(scores(answers[kind], labels)) for kind in CHIEF if kind in answers}
 
 
-def rivals(answers: Mapping[str, Sequence[SongOutcome]], labels: Labels, n_nets: int) -> dict[str, Any]:
+def rivals(answers: Mapping[str, Sequence[SongOutcome]], labels: Labels, folds: Sequence[HeldOut]) -> dict[str, Any]:
     """The tree beside each of its fair rivals, the names of those that are missing, and what joint fine-tuning did.
 
-    ``n_nets`` is the tree's.
+    ``answers`` are those of all ``folds``.
     """
     if TREE not in answers:
         return {}
@@ -45,13 +45,19 @@ def rivals(answers: Mapping[str, Sequence[SongOutcome]], labels: Labels, n_nets:
     def beside(name: str) -> dict[str, Any]:
         return {"song": scores(answers[name], labels)["song"].to_json(), "comparison": compare(tree, answers[name])}
 
-    n_models = {ENSEMBLE: max(2, n_nets), PAIR: 2, FLAT_ROOT: n_nets, TRUNK: 1}
+    most_nets = max(map(n_nets, folds))
+    n_models = {ENSEMBLE: max(2, most_nets), PAIR: 2, FLAT_ROOT: most_nets, TRUNK: 1}
     found: dict[str, Any] = {
         "rivals": [{"name": n, "models": n_models[n], **beside(n)} for n in FAIR_RIVALS if n in answers],
         "rivals_missing": [name for name in FAIR_RIVALS if name not in answers],
     }
-    if STAGEWISE in answers:
-        found["joint"] = {STAGEWISE: beside(STAGEWISE)["song"], "comparison": beside(STAGEWISE)["comparison"]}
+    if TUNED in answers:
+        found["joint"] = {
+            **{name: beside(name)["song"] for name in (STAGEWISE, TUNED)},
+            "comparison": compare(answers[TUNED], answers[STAGEWISE]),
+            "n_kept": sum(map(is_tuned, folds)),
+            "n_fits": len(folds),
+        }
     return found
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from hgenre.bundle import Bundle
-from hgenre.calibrate import FROM_VALIDATION, answer_held_out, calibrated_fit, songs_of
+from hgenre.calibrate import FROM_VALIDATION, answer_held_out, calibrated_fit
 from hgenre.data.manifest import Manifest, Song, rebase, with_split, write_manifest
+from hgenre.data.splits import clusters
 from hgenre.evaluate import left_out
-from hgenre.held_out import FILE, TREE, HeldOut, hear, n_nets, posteriors, song_outcomes, write_held_out
+from hgenre.held_out import FILE, TREE, HeldOut, hear, posteriors, song_outcomes, write_held_out
 from hgenre.metrics.classification import log_loss
 from hgenre.results import (
     about_bundle,
@@ -87,6 +88,7 @@ def train_tree(
     facts = {song.song_id: song for song in prepared.songs}
     test_songs = [facts[song_id] for song_id in by_side[TEST]]
     about = about_bundle(config, command)
+    cluster_of = clusters(prepared.songs, by="artist")
 
     runs, fits, heard, validation, found, losses = [], [], [], [], [], []
     for seed in config.seeds:
@@ -101,38 +103,41 @@ def train_tree(
             about=about,
             on_progress=partial(on_progress, seed),
         )
-        held = hear(fitted, test_songs, prepared.source.frames)
+        held = hear(fitted, test_songs, prepared.source.frames, cluster_of)
         answers = {name: song_outcomes(held, logp) for name, logp in posteriors(held).items()}
         fits.append(fitted)
         heard.append(held)
         found.append(answers)
         runs.append({"seed": seed, "models": model_scores(answers, prepared.labels)})
-        validation.append(hear(fitted, [facts[i] for i in by_side[VALIDATION]], prepared.source.frames))
+        validation_songs = [facts[i] for i in by_side[VALIDATION]]
+        validation.append(hear(fitted, validation_songs, prepared.source.frames, cluster_of))
         losses.append(validation_loss(validation[-1]))
 
     best = int(np.argmin(losses))
+    # What took long to make is safe before anything is reckoned from it.
+    write_text(directory / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
+    if config.data.protocol != "slice-random":
+        split_manifest = replace(prepared.manifest, songs=with_split(prepared.manifest.songs, split))
+        write_manifest(rebase(split_manifest, directory), directory / "manifest.csv")
+    write_history(directory / "history.csv", config.seeds, [fitted.history for fitted in fits])
+    write_held_out(directory / FILE, [heard[best]])
     results = {
         **describe_run(prepared, command, config.data.protocol),
         "n_songs": {"train": len(by_side[TRAIN]), "validation": len(by_side[VALIDATION]), "test": len(test_songs)},
         "seconds": time.perf_counter() - started,
         "kept_seed": config.seeds[best],
         **summarise(runs, found, best, prepared),
-        **rivals(found[best], prepared.labels, n_nets(heard[best])),
+        **rivals(found[best], prepared.labels, [heard[best]]),
     }
     results["warnings"] += left_out(test_songs, found[best]["flat"])
     calibrated = calibrated_fit(fits[best], [validation[best]], FROM_VALIDATION)
+    saved = save_fit(directory, calibrated, {key: results[key] for key in ("protocol", "n_songs", "seeds", "models")})
     if calibrated.tree is not None:
         results["tree"] = tree_to_json(calibrated.tree.tree)
         results["grouping"] = dict(calibrated.grouping)
-        answered = answer_held_out(heard[best], songs_of([validation[best]]), FROM_VALIDATION)
+        assert calibrated.tree.calibration is not None
+        answered = answer_held_out(heard[best], calibrated.tree.calibration)
         results |= routing_results([heard[best]]) | confidence_results([heard[best]], [answered])
-    saved = save_fit(directory, calibrated, {key: results[key] for key in ("protocol", "n_songs", "seeds", "models")})
-    write_text(directory / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
-    if config.data.protocol != "slice-random":
-        split_manifest = replace(prepared.manifest, songs=with_split(prepared.manifest.songs, split))
-        write_manifest(rebase(split_manifest, directory), directory / "manifest.csv")
-    write_held_out(directory / FILE, [heard[best]])
-    write_history(directory / "history.csv", config.seeds, [fitted.history for fitted in fits])
     write_text(directory / "results.json", json.dumps(results, indent=1) + "\n")
     return RunResult(directory, results, saved.get("bundle", saved["flat"]), saved["flat"])
 

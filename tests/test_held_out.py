@@ -11,6 +11,7 @@ import pytest
 from hgenre.compiled.answering import SongResult, answer_all
 from hgenre.compiled.exported import bundle_program, weights_of
 from hgenre.data.manifest import Song
+from hgenre.data.splits import clusters
 from hgenre.errors import HgenreError
 from hgenre.held_out import (
     ENSEMBLE,
@@ -19,8 +20,10 @@ from hgenre.held_out import (
     PAIR,
     STAGEWISE,
     TREE,
+    TUNED,
     HeldOut,
     hear,
+    is_tuned,
     n_nets,
     pooled,
     posteriors,
@@ -36,7 +39,7 @@ from tests.small_trees import CHAINED, LABELS, OVERLAPPING, PLAIN
 from tests.test_training_fit import FACTS, GROUPS, TRAIN, VALIDATION, config_with
 from tests.test_training_fit import LABELS as ANIMALS
 
-EVERY_MODEL = [TREE, STAGEWISE, FLAT, ENSEMBLE, PAIR, FLAT_ROOT, TRUNK]
+EVERY_MODEL = [TREE, STAGEWISE, TUNED, FLAT, ENSEMBLE, PAIR, FLAT_ROOT, TRUNK]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,7 @@ SONGS = [
     Song(song_id, f"{song_id}.wav", ANIMALS.genres[genre_idx], artist=f"artist {i // 2}")
     for i, (song_id, genre_idx) in enumerate(zip(VALIDATION.ids, VALIDATION.genre_idx.tolist(), strict=True))
 ]
+CLUSTERS = clusters(SONGS, by="artist")
 
 
 def frames(song_id: str) -> np.ndarray:
@@ -59,16 +63,17 @@ def frames(song_id: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def held(fitted: Fitted) -> HeldOut:
-    return hear(fitted, SONGS, frames)
+    return hear(fitted, SONGS, frames, CLUSTERS)
 
 
 def test_every_model_of_a_fit_is_heard_and_a_silent_song_left_out(held: HeldOut, fitted: Fitted) -> None:
     assert held.song_ids == tuple(song.song_id for i, song in enumerate(SONGS) if i != 1)
     assert [ANIMALS.genres[i] for i in held.true_idx] == [song.genre for i, song in enumerate(SONGS) if i != 1]
     assert len(set(held.clusters)) == 4
-    assert list(held.models) == [FLAT, TREE, STAGEWISE, f"{FLAT} 2", f"{FLAT} 3", TRUNK]
+    assert list(held.models) == [FLAT, TREE, STAGEWISE, TUNED, f"{FLAT} 2", f"{FLAT} 3", TRUNK]
     assert set(posteriors(held)) == set(EVERY_MODEL)
     assert n_nets(held) == 3
+    assert is_tuned(held) == (fitted.tree is fitted.tuned)
     assert fitted.trunk is not None
     assert held.models[TRUNK].temperatures == fitted.trunk.temperatures
 
@@ -92,7 +97,7 @@ def bundle_slices(song_id: str) -> np.ndarray:
 
 def test_nothing_to_hear_is_an_error(fitted: Fitted) -> None:
     with pytest.raises(HgenreError, match="none of the 1 songs set aside has a slice that is loud enough to judge"):
-        hear(fitted, SONGS[1:2], frames)
+        hear(fitted, SONGS[1:2], frames, CLUSTERS)
 
 
 def test_rivals_are_posteriors_too() -> None:
@@ -207,6 +212,8 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
         ({"0/0/root": np.zeros((2, 2), np.float32)}, "the outputs of node root do not fit"),
         ({"0/0/root": np.array([{"a": 1}], object)}, "allow_pickle"),
         ({"0/song_idx": np.arange(9)[::-1]}, "do not fit|song by song"),
+        ({"0/0/root": np.full((9, 2), 1j)}, "the outputs of node root do not fit"),
+        ({"0/true_idx": np.array([0.5, 1, 2, 3, 4])}, "songs and slices are not counted in whole numbers"),
         ({"0/true_idx": np.full(5, 7)}, "a song's genre is not in the label list"),
         ({"0/true_idx": np.zeros(4, int)}, "songs and slices differ in number"),
     ],
@@ -216,6 +223,44 @@ def test_damage_is_told_and_nothing_is_unpickled(tmp_path: Path, changed: dict[s
     write_held_out(path, [held_out_songs(5)])
     rewritten(path, **changed)
     with pytest.raises(HgenreError, match=f"cannot be read .*({message}).*; run the training again"):
+        read_held_out(path)
+
+
+def with_models(path: Path, fold: int, change: Any) -> np.ndarray:
+    """The file's facts with one fold's models changed."""
+    with np.load(path) as file:
+        facts = json.loads(str(file["facts"]))
+    facts["folds"][fold]["models"] = change(facts["folds"][fold]["models"])
+    return np.array(json.dumps(facts))
+
+
+NODES = [node.name for node in PLAIN.net_nodes]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda models: [], "need the same models, the flat net among them"),
+        (lambda models: models[:2], "need the same models, the flat net among them"),
+        (
+            lambda models: [{**models[0], "temperatures": {"root": 1e-320, "left": 1, "right": 1}}],
+            "root has temperature",
+        ),
+    ],
+)
+def test_folds_need_the_same_models_at_fair_temperatures(tmp_path: Path, change: Any, message: str) -> None:
+    path = tmp_path / FILE
+    write_held_out(path, [held_out_songs(5), held_out_songs(5)])
+    rewritten(path, facts=with_models(path, 1, change))
+    with pytest.raises(HgenreError, match=f"cannot be read .*{message}"):
+        read_held_out(path)
+
+
+def test_no_folds_are_no_outputs(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    write_held_out(path, [held_out_songs(5)])
+    rewritten(path, facts=facts_with(path, folds=[]))
+    with pytest.raises(HgenreError, match=r"cannot be read .*need the same models"):
         read_held_out(path)
 
 

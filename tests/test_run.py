@@ -196,10 +196,10 @@ def test_every_song_is_answered_once_by_a_model_that_saw_neither_it_nor_its_arti
     folds: list[tuple[set[str], tuple[str, ...]]] = []
     hear = study.hear
 
-    def spy(fitted: Any, songs: Any, frames: Any) -> Any:
+    def spy(fitted: Any, songs: Any, frames: Any, cluster_of: Any) -> Any:
         for bundle in (fitted.tree, fitted.flat):
             folds.append(({song.song_id for song in bundle.songs_seen}, tuple(song.song_id for song in songs)))
-        return hear(fitted, songs, frames)
+        return hear(fitted, songs, frames, cluster_of)
 
     monkeypatch.setattr(study, "hear", spy)
     config = tmp_path / "config.toml"

@@ -12,7 +12,7 @@ from hgenre.data.manifest import Song
 from hgenre.labels import Labels
 from hgenre.nets.build import build_net
 from hgenre.training.config import RunConfig, config_from_dict
-from hgenre.training.fit import FLAT, TRUNK, Fitted, Progress, derived_tree, fit, node_task
+from hgenre.training.fit import FLAT, TRUNK_STAGE, Fitted, Progress, derived_tree, fit, node_task
 from hgenre.training.loop import slice_logits
 from hgenre.training.songs import standard_of
 from hgenre.tree.calibration import fit_temperature
@@ -57,7 +57,7 @@ def test_tree_and_flat_rival_learn_from_the_same_songs(fitted: Fitted) -> None:
     assert fitted.flat.tree == flat_tree(LABELS)
     assert fitted.grouping == {"source": "config"}
     assert (fitted.tree.name, fitted.flat.name) == ("tiny", "tiny-flat")
-    assert set(fitted.history) == {FLAT, "root", "insect", "mammal", "flat 2", "flat 3", TRUNK}
+    assert set(fitted.history) == {FLAT, "root", "insect", "mammal", "rival/flat 2", "rival/flat 3", TRUNK_STAGE}
     assert fitted.tree.songs_seen == fitted.flat.songs_seen
     assert {s.split for s in fitted.tree.songs_seen} == {"train", "validation"}
     wanted = [(i, FACTS[i].sha256, s) for s, part in (("train", TRAIN), ("validation", VALIDATION)) for i in part.ids]
@@ -87,7 +87,15 @@ def test_progress_goes_from_nothing_to_all(fitted: Fitted, progress: list[Progre
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
     assert 0 < shares[0] < 0.5
-    assert list(dict.fromkeys(p.net for p in progress)) == [FLAT, "root", "insect", "mammal", "flat 2", "flat 3", TRUNK]
+    assert list(dict.fromkeys(p.net for p in progress)) == [
+        FLAT,
+        "root",
+        "insect",
+        "mammal",
+        "rival/flat 2",
+        "rival/flat 3",
+        TRUNK_STAGE,
+    ]
     assert {p.n_epochs for p in progress} == {3}
 
 

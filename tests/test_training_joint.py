@@ -9,11 +9,14 @@ import pytest
 
 from hgenre.bundle.bundle import flatten
 from hgenre.compiled.node_outputs import node_outputs
+from hgenre.data.manifest import Song
+from hgenre.features import standardise
 from hgenre.nets.spec import NetSpec
 from hgenre.training import fit as fitting
 from hgenre.training.config import RivalsConfig
-from hgenre.training.fit import JOINT, TRUNK, Fitted, fit
-from hgenre.training.joint import by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
+from hgenre.training.fit import JOINT_STAGE, TRUNK_STAGE, Fitted, fit
+from hgenre.training.joint import at_temperature, by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
+from hgenre.tree.calibration import temper
 from hgenre.tree.posterior import log_posterior
 from hgenre.tree.spec import TreeSpec, tree_from_groups
 from tests.planted_songs import planted_songs
@@ -22,6 +25,9 @@ from tests.small_trees import CHAINED, OVERLAPPING, PLAIN, RAGGED
 from tests.test_training_fit import FACTS, GROUPS, LABELS, TRAIN, VALIDATION, config_with
 
 SMALL = NetSpec(widths=(4, 8), dropout=0.5)
+LEARNED, HELD_OUT = (planted_songs([n] * 4, seed=n, contrast_db=2.0) for n in (6, 3))
+"""Songs that are hard to tell apart, so that there is something left to tune."""
+
 X = np.random.default_rng(0).normal(size=(5, FEATURES.n_mels, SLICES.n_frames)).astype(np.float32)
 
 
@@ -73,17 +79,52 @@ def test_a_trunks_heads_are_the_nodes_children(tree: TreeSpec) -> None:
     assert not np.array_equal(net.train_apply(variables, X, jax.random.key(1))[0], net.apply(variables, X))
 
 
+def test_a_temperature_goes_into_the_last_layer() -> None:
+    net = trunk_logits(PLAIN, SMALL)
+    variables = net.init(jax.random.key(0), FEATURES.n_mels, SLICES.n_frames)
+    cooled = net.apply(at_temperature(variables, 2.5), X)
+    np.testing.assert_allclose(cooled, np.asarray(net.apply(variables, X)) / 2.5, atol=1e-6)
+
+
+def test_tuning_starts_from_what_songs_would_get_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the nodes' temperatures differ."""
+    seen: list[Any] = []
+    temperatures = {"flat": 1.0, "root": 0.4, "insect": 3.0, "mammal": 2.0}
+    left = [*temperatures.values()]
+    monkeypatch.setattr(fitting, "fit_temperature", lambda *_: left.pop(0) if left else 1.0)
+
+    def spy(logits_of: Any, variables: Any, *rest: Any) -> tuple[float, float]:
+        seen.append(variables)
+        return -1.0, 1.0
+
+    monkeypatch.setattr(fitting, "validate", spy)
+    config = config_with(tree={"groups": GROUPS, "joint_epochs": 1})
+    fitted = fit(replace(config, rivals=RivalsConfig(False, False)), LABELS, TRAIN, VALIDATION, FACTS, seed=0)
+    assert fitted.stagewise is not None
+    assert {"flat": 1.0, **fitted.stagewise.temperatures} == temperatures
+    tree, slices = fitted.stagewise.tree, VALIDATION.cut(0)
+    net = tree_as_net(tree, tuple(fitted.stagewise.nets[node.name] for node in tree.net_nodes))
+    normalisation = fitted.flat.normalisation
+    mean_db, std_db = (np.tile(bands, (len(slices), 1)) for bands in (normalisation.mean_db, normalisation.std_db))
+    x = standardise(slices, mean_db, std_db, FEATURES)
+    outputs = node_outputs(fitted.stagewise, [[slices]])
+    node_logp = {n: temper(z.astype(float), fitted.stagewise.temperatures[n]) for n, z in outputs.logits.items()}
+    np.testing.assert_allclose(net.apply(seen[0], x), log_posterior(tree, node_logp), atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def tuned() -> Fitted:
     plain = {"n_freq_masks": 0, "n_time_masks": 0, "gain_db": 0.0, "tilt_db": 0.0}
     config = config_with(tree={"groups": GROUPS, "joint_epochs": 8, "joint_learning_rate": 5e-3}, augment=plain)
-    return fit(replace(config, rivals=RivalsConfig(False, False)), LABELS, TRAIN, VALIDATION, FACTS, seed=0)
+    facts = {song_id: Song(song_id, f"{song_id}.wav", "ant") for song_id in (*LEARNED.ids, *HELD_OUT.ids)}
+    return fit(replace(config, rivals=RivalsConfig(False, False)), LABELS, LEARNED, HELD_OUT, facts, seed=0)
 
 
 def test_all_nodes_are_tuned_together_and_the_stagewise_tree_is_kept(tuned: Fitted) -> None:
     assert tuned.tree is not None
     assert tuned.stagewise is not None
-    assert len(tuned.history[JOINT]) == 8
+    assert tuned.tree is tuned.tuned
+    assert len(tuned.history[JOINT_STAGE]) == 8
     assert not tuned.flat_nets
     assert tuned.trunk is None
     before, after = (flatten(bundle.variables) for bundle in (tuned.stagewise, tuned.tree))
@@ -95,14 +136,11 @@ def test_all_nodes_are_tuned_together_and_the_stagewise_tree_is_kept(tuned: Fitt
 
 
 def song_loss(bundle: Any) -> float:
-    """Mean slice loss over the validation songs at the bundle's temperatures."""
-    outputs = node_outputs(bundle, [[VALIDATION.cut(i)] for i in range(len(VALIDATION))])
-    node_logp = {}
-    for name, logits in outputs.logits.items():
-        scaled = logits / bundle.temperatures[name]
-        node_logp[name] = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
+    """Mean slice loss over the held-out songs at the bundle's temperatures."""
+    outputs = node_outputs(bundle, [[HELD_OUT.cut(i)] for i in range(len(HELD_OUT))])
+    node_logp = {name: temper(logits, bundle.temperatures[name]) for name, logits in outputs.logits.items()}
     logp = log_posterior(bundle.tree, node_logp)
-    return float(-logp[np.arange(len(logp)), VALIDATION.genre_idx[outputs.song_idx]].mean())
+    return float(-logp[np.arange(len(logp)), HELD_OUT.genre_idx[outputs.song_idx]].mean())
 
 
 def test_tuning_that_validation_songs_gain_nothing_by_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +148,9 @@ def test_tuning_that_validation_songs_gain_nothing_by_is_not_kept(monkeypatch: p
     monkeypatch.setattr(fitting, "validate", lambda *_: (-1.0, 1.0))
     fitted = fit(replace(config, rivals=RivalsConfig(False, False)), LABELS, TRAIN, VALIDATION, FACTS, seed=0)
     assert fitted.tree is fitted.stagewise
-    assert len(fitted.history[JOINT]) == 1
+    assert fitted.tuned is not None
+    assert fitted.tuned is not fitted.tree
+    assert len(fitted.history[JOINT_STAGE]) == 1
 
 
 def test_rivals_have_as_many_nets_as_the_tree() -> None:
@@ -126,4 +166,4 @@ def test_rivals_have_as_many_nets_as_the_tree() -> None:
     assert fitted.trunk is not None
     assert fitted.trunk.tree == tree_from_groups(LABELS, [{"insect": ["ant", "bee"]}, "cat", "dog"])
     assert set(fitted.trunk.temperatures) == {"root", "insect"}
-    assert set(fitted.history) == {"flat", "root", "insect", "flat 2", TRUNK}
+    assert set(fitted.history) == {"flat", "root", "insect", "rival/flat 2", TRUNK_STAGE}

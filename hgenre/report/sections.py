@@ -82,15 +82,15 @@ def joint_section(results: Json) -> Iterable[str]:
     """What joint fine-tuning did to the tree."""
     if not (joint := results.get("joint")):
         return
-    without = "tree without joint fine-tuning"
-    songs = {"tree": results["models"]["tree"]["song"], without: joint[without]}
+    names = ("tree with joint fine-tuning", "tree without joint fine-tuning")
+    songs = {name: joint[name] for name in names}
     rows = [[name, percent(song["accuracy"]), interval(song["interval"])] for name, song in songs.items()]
     yield "## Joint fine-tuning (songs)\n\n" + table(["model", "songs right", "95 % interval"], rows)
     difference, bounds, p = paired(joint["comparison"])
     meaning = "more than chance explains" if is_sure(joint["comparison"]) else "within noise"
     yield (
         f"With minus without is {difference} points, {meaning} (paired bootstrap 95 % interval {bounds}; exact McNemar "
-        f"p = {p})."
+        f"p = {p}). The tree is with it where validation songs gained by it: in {joint['n_kept']} of {joint['n_fits']} fits."
     )
 
 
@@ -98,15 +98,16 @@ def confidence_section(results: Json) -> Iterable[str]:
     """What probabilities are worth before and after calibration."""
     if not (calibration := results.get("calibration")):
         return
-    header = ["calibration", "log-loss", "Brier", "ECE", "95 % interval", "ECE by noise", "classwise ECE", "AURC"]
+    header = ["calibration", "log-loss", "Brier", "ECE", "ECE by noise", "ECE less noise", "95 % interval", "classwise ECE", "AURC"]
     rows = [
         [
             when,
             f"{report['log_loss']:.3f}",
             f"{report['brier']:.3f}",
             f"{report['ece']['value']:.3f}",
-            "{:.3f} to {:.3f}".format(*report["ece"]["interval"]),
             f"{report['ece']['calibrated']:.3f}",
+            f"{report['ece']['corrected']:.3f}",
+            "{:.3f} to {:.3f}".format(*report["ece"]["interval"]),
             f"{report['classwise_ece']:.3f}",
             f"{report['aurc']:.3f}",
         ]
@@ -115,7 +116,8 @@ def confidence_section(results: Json) -> Iterable[str]:
     yield "## What confidence means (songs)\n\n" + table(header, rows)
     yield (
         "Lower is better. ECE is the mean gap of confidence and accuracy; ECE by noise is what the same confidences "
-        "would show if each meant exactly what it says. AURC is the mean share of wrong answers as songs are answered "
+        "would show if each meant exactly what it says; ECE less noise, with its interval, is what is left once the "
+        "bootstrap has taken out what few songs add. AURC is the mean share of wrong answers as songs are answered "
         "surest first."
     )
     if change := results.get("log_loss_change"):

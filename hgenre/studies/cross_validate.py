@@ -9,10 +9,10 @@ from typing import Any
 from hgenre.calibrate import OUT_OF_FOLD, answer_folds, calibrated_fit
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song
-from hgenre.data.splits import Protocol, folds
+from hgenre.data.splits import Protocol, clusters, folds
 from hgenre.errors import ConfigError
 from hgenre.evaluate import SongOutcome, left_out
-from hgenre.held_out import FILE, HeldOut, hear, n_nets, posteriors, song_outcomes, write_held_out
+from hgenre.held_out import FILE, HeldOut, hear, posteriors, song_outcomes, write_held_out
 from hgenre.results import (
     about_bundle,
     describe_run,
@@ -62,6 +62,7 @@ def cross_validate(
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
     protocol: Protocol = "song" if config.data.protocol == "song" else "artist"
     held_out = folds(prepared.songs, protocol=protocol, n_folds=n_folds, seed=config.data.seed)
+    cluster_of = clusters(prepared.songs, by="artist")
     runs, found, groupings = [], [], []
     heard: list[HeldOut] = []
     histories: list[Mapping[str, Sequence[Epoch]]] = []
@@ -78,36 +79,39 @@ def cross_validate(
             histories.append(fitted.history)
             seen = [song.split for song in fitted.flat.songs_seen]
             sizes.append({"train": seen.count("train"), "validation": seen.count("validation"), "test": len(test_ids)})
-            held = hear(fitted, [song for song in prepared.songs if song.song_id in test_ids], prepared.source.frames)
-            heard.append(held)
+            songs = [song for song in prepared.songs if song.song_id in test_ids]
+            held = hear(fitted, songs, prepared.source.frames, cluster_of)
+            if seed == config.seeds[0]:
+                heard.append(held)
             for name, logp in posteriors(held).items():
                 answers.setdefault(name, []).extend(song_outcomes(held, logp))
             assert fitted.tree is not None
             groupings.append({"seed": seed, "fold": k, "tree": tree_to_json(fitted.tree.tree)})
         found.append(answers)
         runs.append({"seed": seed, "models": model_scores(answers, prepared.labels)})
+    # What took long to make is safe before anything is reckoned from it.
+    write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
+    write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], histories)
+    write_held_out(out / FILE, heard)
     results = {
         **describe_run(prepared, command, protocol),
         "n_folds": n_folds,
         "n_songs": {side: [size[side] for size in sizes] for side in ("train", "validation", "test")},
         "seconds": time.perf_counter() - started,
         **summarise(runs, found, 0, prepared),
-        **rivals(found[0], prepared.labels, max(map(n_nets, heard))),
+        **rivals(found[0], prepared.labels, heard),
+        **routing_results(heard),
+        **confidence_results(heard, answer_folds(heard)),
         "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
     }
-    first = heard[:n_folds]
-    results |= routing_results(first) | confidence_results(first, answer_folds(first))
     results["warnings"] += left_out(prepared.songs, found[0]["flat"])
     if config.tree.groups is not None:
         results["tree"] = groupings[0]["tree"]
-    write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
-    write_held_out(out / FILE, first)
-    write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], histories)
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     if refit:
         n_done = len(histories)
         final = fit_songs(prepared, protocol, (), config.seeds[0], command, lambda p: on_progress(n_done, "refit ", p))
-        final = calibrated_fit(final, first, OUT_OF_FOLD)
+        final = calibrated_fit(final, heard, OUT_OF_FOLD)
         save_fit(out, final, {key: results[key] for key in ("protocol", "n_folds", "n_songs", "seeds", "models")})
     return results
 

@@ -19,15 +19,17 @@ from hgenre.labels import Labels
 from hgenre.nets.build import Net, Variables, build_net
 from hgenre.nets.spec import NetSpec
 from hgenre.training.config import OptimiserConfig, RunConfig
-from hgenre.training.joint import by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
+from hgenre.training.joint import at_temperature, by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
 from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits, train_net, validate, warm
 from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature
 from hgenre.tree.spec import Node, TreeSpec, flat_tree, genres_under, tree_from_groups
 
 FLAT = "flat"
-JOINT = "joint"
 TRUNK = "shared trunk"
+
+JOINT_STAGE, TRUNK_STAGE, FLAT_STAGE = "all/joint", "rival/shared trunk", "rival/flat"
+"""Names of what is trained beside ``flat`` and the nodes; a node's name holds no slash."""
 
 NORMALISATION_SONGS = 2000
 """More songs would hardly move the means and deviations of mel bands, and reading all of a large corpus costs time."""
@@ -60,7 +62,8 @@ class Fitted:
     Attributes:
         tree, flat: None for the tree where none was asked for.
         history: ``flat``, node and rivals' names -> epochs.
-        stagewise: the tree before its nets were tuned together; None where they were not.
+        stagewise, tuned: the tree before and after its nets were tuned together, of which ``tree`` is the one that
+            validation songs prefer; None where they were not tuned.
         flat_nets: further flat nets, which differ from ``flat`` by their seed alone; with it they are as many nets as
             the tree has.
         trunk: the shared trunk.
@@ -71,6 +74,7 @@ class Fitted:
     history: Mapping[str, tuple[Epoch, ...]]
     grouping: Mapping[str, Any]
     stagewise: Bundle | None = None
+    tuned: Bundle | None = None
     flat_nets: tuple[Bundle, ...] = ()
     trunk: Trunk | None = None
 
@@ -119,19 +123,21 @@ def fit(
         spec = _net_spec(config, node, tree)
         nets[node.name], _ = run.node(node.name, node, spec, _warm_start(config, spec, flat_net))
     result = run.bundle(tree, nets, config.name, facts, about)
-    stagewise = None
+    stagewise = tuned = None
     if config.tree.joint_epochs:
-        stagewise, result = result, run.together(result)
+        stagewise = result
+        tuned, is_better = run.together(result)
+        result = tuned if is_better else stagewise
 
     flat_nets: list[Bundle] = []
     if config.rivals.flat_ensembles:
         for k in range(2, max(len(tree.net_nodes), 2) + 1):
-            other, _ = run.node(f"{FLAT} {k}", flat_spec.root, config.net)
+            other, _ = run.node(f"{FLAT_STAGE} {k}", flat_spec.root, config.net)
             flat_nets.append(run.bundle(flat_spec, {flat_spec.root.name: other}, f"{flat.name}-{k}", facts, about))
     trunk = None
     if config.rivals.shared_trunk:
         trunk = run.trunk(tree, _warm_start(config, config.net, flat_net))
-    return Fitted(result, flat, run.history, grouping, stagewise, tuple(flat_nets), trunk)
+    return Fitted(result, flat, run.history, grouping, stagewise, tuned, tuple(flat_nets), trunk)
 
 
 @dataclass(frozen=True)
@@ -179,22 +185,22 @@ class _Run:
         temperature = self._temperature(task, logits, song_idx)
         return _Calibrated(trained.variables, temperature), (logits / temperature, song_idx)
 
-    def together(self, stagewise: Bundle) -> Bundle:
-        """The tree with all its nets tuned on the tree's own loss, or as it was where validation songs gain nothing."""
+    def together(self, stagewise: Bundle) -> tuple[Bundle, bool]:
+        """The tree with all its nets tuned on the tree's own loss, and whether validation songs gain by that."""
         tree, config = stagewise.tree, self.config
         net = tree_as_net(tree, tuple(stagewise.nets[node.name] for node in tree.net_nodes))
-        task = node_task(flat_tree(self.labels).root, self.labels, JOINT)
-        before = joined({name: dict(own) for name, own in stagewise.variables.items()})
+        task = node_task(flat_tree(self.labels).root, self.labels, JOINT_STAGE)
+        # From the posterior that songs would get without it: each node at its temperature.
+        temperatures: dict[str, float] = dict(stagewise.temperatures)
+        before = joined({n: at_temperature(dict(own), temperatures[n]) for n, own in stagewise.variables.items()})
         optimiser = replace(
             config.optimiser, epochs=config.tree.joint_epochs, learning_rate=config.tree.joint_learning_rate
         )
         logits_of = build_logits(net, self.train.features)
         loss_before, _ = validate(logits_of, before, task, self.validation, self.standard)
         size = len(tree.net_nodes) * self.work.size(flat_tree(self.labels).root)
-        trained = self._train(JOINT, net, task, optimiser, lambda drawn: before, size)
-        if min(epoch.validation_loss for epoch in trained.history) >= loss_before:
-            return stagewise
-        temperatures = {}
+        trained = self._train(JOINT_STAGE, net, task, optimiser, lambda drawn: before, size)
+        is_better = min(epoch.validation_loss for epoch in trained.history) < loss_before
         variables = parted(trained.variables)
         for node in tree.net_nodes:
             own = build_net(stagewise.nets[node.name], len(node.children), config.optimiser.precision)
@@ -202,15 +208,15 @@ class _Run:
             temperatures[node.name] = self._temperature(
                 node_only, *self._validation_logits(own, variables[node.name], node_only)
             )
-        return replace(stagewise, variables=variables, temperatures=temperatures)
+        return replace(stagewise, variables=variables, temperatures=temperatures), is_better
 
     def trunk(self, tree: TreeSpec, start: Callable[[Variables], Variables]) -> Trunk:
         """Trains one net with one head a node."""
         config = self.config
         everything = flat_tree(self.labels).root
-        task = node_task(everything, self.labels, TRUNK)
+        task = node_task(everything, self.labels, TRUNK_STAGE)
         net = shared_trunk(tree, config.net, config.optimiser.precision)
-        trained = self._train(TRUNK, net, task, config.optimiser, start, self.work.size(everything))
+        trained = self._train(TRUNK_STAGE, net, task, config.optimiser, start, self.work.size(everything))
         heads = trunk_logits(tree, config.net, config.optimiser.precision)
         logits, song_idx = self._validation_logits(heads, trained.variables, task)
         temperatures = {}

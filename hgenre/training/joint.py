@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hgenre.nets.build import Net, Variables, build_net
+from hgenre.nets.build import LAST_LAYER, Net, Variables, build_net
 from hgenre.nets.spec import NetSpec, Precision
 from hgenre.tree.posterior import log_posterior
 from hgenre.tree.spec import TreeSpec
@@ -79,6 +79,13 @@ def by_node(tree: TreeSpec, logits: Array) -> dict[str, Array]:
     return {
         node.name: logits[..., end - len(node.children) : end] for node, end in zip(tree.net_nodes, ends, strict=True)
     }
+
+
+def at_temperature(variables: Variables, temperature: float) -> Variables:
+    """The net whose logits are those of ``variables`` divided by ``temperature``."""
+    params = variables["params"]
+    last = {name: array / np.float32(temperature) for name, array in params[LAST_LAYER].items()}
+    return {**variables, "params": {**params, LAST_LAYER: last}}
 
 
 def joined(variables: Mapping[str, Variables]) -> Variables:
