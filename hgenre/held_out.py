@@ -56,8 +56,7 @@ class ModelOutputs:
     def node_logp(self, *, calibrated: bool = True) -> dict[str, np.ndarray]:
         """Node -> (slice, child) log-probabilities in float64; at temperature 1 unless ``calibrated``."""
         return {
-            name: temper(logits.astype(np.float64), self.temperatures[name] if calibrated else 1.0)
-            for name, logits in self.logits.items()
+            name: temper(logits, self.temperatures[name] if calibrated else 1.0) for name, logits in self.logits.items()
         }
 
     def log_posterior(self, *, calibrated: bool = True) -> np.ndarray:

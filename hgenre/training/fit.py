@@ -22,7 +22,7 @@ from hgenre.training.config import OptimiserConfig, RunConfig
 from hgenre.training.joint import at_temperature, by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
 from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits, train_net, validate, warm
 from hgenre.training.songs import LearningSongs, standard_of
-from hgenre.tree.calibration import fit_temperature
+from hgenre.tree.calibration import fit_temperature, slice_weights
 from hgenre.tree.spec import Node, TreeSpec, flat_tree, genres_under, tree_from_groups
 
 FLAT = "flat"
@@ -225,7 +225,7 @@ class _Run:
             child_idx = node_only.child_of_genre[self.validation.genre_idx[song_idx]]
             here = child_idx >= 0
             own = by_node(tree, logits)[node.name]
-            temperatures[node.name] = fit_temperature(own[here], child_idx[here], _song_weights(song_idx[here]))
+            temperatures[node.name] = fit_temperature(own[here], child_idx[here], slice_weights(song_idx[here]))
         return Trunk(tree, config.net, trained.variables, temperatures)
 
     def bundle(
@@ -286,12 +286,7 @@ class _Run:
 
     def _temperature(self, task: NodeTask, logits: np.ndarray, song_idx: np.ndarray) -> float:
         child_idx = task.child_of_genre[task.of(self.validation).genre_idx[song_idx]]
-        return fit_temperature(logits, child_idx, _song_weights(song_idx))
-
-
-def _song_weights(song_idx: np.ndarray) -> np.ndarray:
-    """(slice,) weights under which every song weighs 1."""
-    return 1.0 / np.bincount(song_idx)[song_idx]
+        return fit_temperature(logits, child_idx, slice_weights(song_idx))
 
 
 def _warm_start(config: RunConfig, spec: NetSpec, flat_net: _Calibrated) -> Callable[[Variables], Variables]:
@@ -336,9 +331,7 @@ def derived_tree(
 
 def node_task(node: Node, labels: Labels, name: str) -> NodeTask:
     """What a node's net has to tell apart; a genre in overlapping children counts for its home."""
-    here = set(node.genres)
-    child_of_genre = np.array([node.home_child_idx(genre) if genre in here else -1 for genre in labels])
-    return NodeTask(name, len(node.children), child_of_genre)
+    return NodeTask(name, len(node.children), node.home_child_of(labels))
 
 
 def _net_spec(config: RunConfig, node: Node, tree: TreeSpec) -> NetSpec:

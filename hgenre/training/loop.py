@@ -23,7 +23,7 @@ from hgenre.nets.build import LAST_LAYER, Net, Variables
 from hgenre.training.augment import mixup, perturb_spectrum, spec_augment
 from hgenre.training.config import AugmentConfig, OptimiserConfig
 from hgenre.training.songs import Batch, LearningSongs, Standard, random_batches, side_by_side, spread_slices
-from hgenre.tree.calibration import fit_temperature
+from hgenre.tree.calibration import fit_temperature, slice_weights
 
 Array = Any
 
@@ -267,7 +267,7 @@ def validate(
     """
     logits, song_idx = slice_logits(logits_of, variables, songs, standard, VALIDATION_SLICES_PER_SONG)
     slice_child_idx = task.child_of_genre[songs.genre_idx[song_idx]]
-    temperature = fit_temperature(logits, slice_child_idx, 1.0 / np.bincount(song_idx)[song_idx])
+    temperature = fit_temperature(logits, slice_child_idx, slice_weights(song_idx))
     p = np.asarray(jax.nn.softmax(logits / temperature, axis=-1), np.float64)
     total = np.zeros((len(songs), task.n_children))
     np.add.at(total, song_idx, p)
