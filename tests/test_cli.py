@@ -167,7 +167,9 @@ def test_evaluate_scores_unseen_songs(hgenre: Callable[..., Finished], bundle_di
     assert tables.status == 0
     assert f"tiny, route hard/song/majority, {result['n_songs']} songs" in tables.out
     assert f"songs   {result['song']['accuracy']:.1%}" in tables.out
-    assert f"confidence: calibration error {result['confidence']['ece']['value']:.1%}  [" in tables.out
+    ece = result["confidence"]["ece"]
+    assert f"calibration error {ece['value']:.1%}, chance alone makes {ece['calibrated']:.1%}; " in tables.out
+    assert f"without the noise of few songs {ece['corrected']:.1%}  [{ece['interval'][0]:.1%}, " in tables.out
     assert f"{1 - result['song']['accuracy']:.1%} of all; area under" in tables.out
     assert all(tables.out.count(genre) == 3 for genre in GENRES)  # no name is cut where no terminal sets a width
 

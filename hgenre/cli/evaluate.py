@@ -88,8 +88,9 @@ def _print_confidence(console: "Console", confidence: dict[str, Any]) -> None:
     ece = confidence["ece"]
     low, high = ece["interval"]
     console.print(
-        f"confidence: calibration error {ece['value']:.1%}  [{low:.1%}, {high:.1%}], chance alone makes "
-        f"{ece['calibrated']:.1%}; log-loss {confidence['log_loss']:.2f}, Brier {confidence['brier']:.2f}"
+        f"confidence: calibration error {ece['value']:.1%}, chance alone makes {ece['calibrated']:.1%}; without the "
+        f"noise of few songs {ece['corrected']:.1%}  [{low:.1%}, {high:.1%}]; log-loss "
+        f"{confidence['log_loss']:.2f}, Brier {confidence['brier']:.2f}"
     )
     curve = confidence["risk_coverage"]
     wrong = [next(point for point in curve if point[0] >= share) for share in (0.25, 0.5, 0.75, 1.0)]

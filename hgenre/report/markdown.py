@@ -44,7 +44,8 @@ def render(results: Json) -> str:
     - ``rivals``: a list of ``name``, ``models`` (how many nets), ``song`` scores and ``comparison`` (tree minus rival),
       and ``rivals_missing``: names;
     - ``ledger``: ``hgenre.account.account``;
-    - ``joint``: ``tree without joint fine-tuning`` (song scores) and ``comparison`` (with minus without);
+    - ``joint``: ``tree with joint fine-tuning`` and ``tree without joint fine-tuning`` (song scores), ``comparison``
+      (with minus without), and in ``n_kept`` of ``n_fits`` the tree is the one with it;
     - ``calibration``: ``before`` and ``after``, each a ``confidence_report``;
     - ``honest``: ``target_accuracy`` and ``coverage``, each a dict of figures, or a dict of such dicts by what was
       asked for; shares are floats in 0..1, counts are ints, and a float whose name ends in ``size`` is a plain number.

@@ -90,7 +90,8 @@ def joint_section(results: Json) -> Iterable[str]:
     meaning = "more than chance explains" if is_sure(joint["comparison"]) else "within noise"
     yield (
         f"With minus without is {difference} points, {meaning} (paired bootstrap 95 % interval {bounds}; exact McNemar "
-        f"p = {p}). The tree is with it where validation songs gained by it: in {joint['n_kept']} of {joint['n_fits']} fits."
+        f"p = {p}). The tree is with it where validation songs gained by it: in {joint['n_kept']} of {joint['n_fits']} "
+        "fits."
     )
 
 
@@ -98,7 +99,8 @@ def confidence_section(results: Json) -> Iterable[str]:
     """What probabilities are worth before and after calibration."""
     if not (calibration := results.get("calibration")):
         return
-    header = ["calibration", "log-loss", "Brier", "ECE", "ECE by noise", "ECE less noise", "95 % interval", "classwise ECE", "AURC"]
+    errors = ["ECE", "ECE by noise", "ECE less noise", "95 % interval", "classwise ECE"]
+    header = ["calibration", "log-loss", "Brier", *errors, "AURC"]
     rows = [
         [
             when,
