@@ -22,7 +22,14 @@ from hgenre.metrics.hierarchical import ancestor_heights, hierarchical_scores, l
 from hgenre.metrics.intervals import compare_right
 from hgenre.metrics.reliability import confidence_report
 from hgenre.taxonomy import Taxonomy
+from hgenre.tree.posterior import routing_nodes
 from hgenre.tree.route import Route
+
+PARTIAL = (
+    "hard routing gives the probabilities of the groups that slices enter, which do not sum to 1: no log-loss, Brier "
+    "score, classwise calibration error or least expected cost; route softly for them"
+)
+"""What ``evaluate`` says of figures that it leaves out."""
 
 
 @dataclass(frozen=True)
@@ -99,24 +106,31 @@ def middle_scores(found: Sequence[SongOutcome], labels: Labels) -> Scores:
     return score(np.array([o.true_idx for o in found]), np.array([o.middle_genre_idx for o in found]), labels)
 
 
-def confidence(found: Sequence[SongOutcome]) -> dict[str, Any]:
-    """What the songs' probabilities are worth; the calibration error's interval is over artists where known."""
+def confidence(found: Sequence[SongOutcome], *, whole: bool = True) -> dict[str, Any]:
+    """What the songs' probabilities are worth; the calibration error's interval is over artists where known.
+
+    ``whole`` as for ``confidence_report``.
+    """
     return confidence_report(
         np.array([o.probabilities for o in found]),
         [o.true_idx for o in found],
         [o.genre_idx for o in found],
         [o.cluster for o in found],
+        whole=whole,
     )
 
 
-def under_taxonomy(found: Sequence[SongOutcome], labels: Labels, taxonomy: Taxonomy) -> dict[str, Any]:
-    """How bad the songs' mistakes are under a taxonomy, and the same for the answers of least expected cost there.
+def under_taxonomy(
+    found: Sequence[SongOutcome], labels: Labels, taxonomy: Taxonomy, *, whole: bool = True
+) -> dict[str, Any]:
+    """How bad the songs' mistakes are under a taxonomy, and the same for the answers of ``least_cost`` expected there.
 
-    ``height`` is the largest severity that the taxonomy knows.
+    ``height`` is the largest severity that the taxonomy knows. An expected cost needs ``whole`` probabilities, and is
+    None without.
     """
     true_idx = np.array([o.true_idx for o in found])
+
     cost = ancestor_heights(labels, taxonomy.tree)
-    cautious_idx = least_expected_cost([o.probabilities for o in found], cost)
 
     def described(answer_idx: np.ndarray) -> dict[str, Any]:
         right = score(true_idx, answer_idx, labels)
@@ -127,7 +141,7 @@ def under_taxonomy(found: Sequence[SongOutcome], labels: Labels, taxonomy: Taxon
         "name": taxonomy.name,
         "height": node_height(taxonomy.tree.root),
         **described(np.array([o.genre_idx for o in found])),
-        "least_cost": described(cautious_idx),
+        "least_cost": described(least_expected_cost([o.probabilities for o in found], cost)) if whole else None,
     }
 
 
@@ -214,8 +228,11 @@ def evaluate(
         reasons = "".join(f"\n  {song_id}: {why}" for song_id, why in list(source.errors.items())[:10])
         raise ManifestError(f"nothing to evaluate: no song has a slice that is loud enough to judge{reasons}")
     route = route or bundle.route
+    whole = route.decoder == "soft" or not routing_nodes(bundle.tree)
     warnings = [f"{song_id} left out: {why}" for song_id, why in source.errors.items()]
     warnings += left_out(source.songs, found)
+    if not whole:
+        warnings.append(PARTIAL)
     if seen:
         warnings.append(f"{len(seen)} of these songs were seen in training: this is no estimate of accuracy")
     return {
@@ -227,7 +244,7 @@ def evaluate(
         "labels": list(bundle.labels),
         **scores_json(scores(found, bundle.labels)),
         "middle_slice": middle_scores(found, bundle.labels).to_json(),
-        "confidence": confidence(found),
-        **({"taxonomy": under_taxonomy(found, bundle.labels, taxonomy)} if taxonomy else {}),
+        "confidence": confidence(found, whole=whole),
+        **({"taxonomy": under_taxonomy(found, bundle.labels, taxonomy, whole=whole)} if taxonomy else {}),
         "warnings": warnings,
     }

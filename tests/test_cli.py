@@ -170,6 +170,8 @@ def test_evaluate_scores_unseen_songs(hgenre: Callable[..., Finished], bundle_di
     ece = result["confidence"]["ece"]
     assert f"calibration error {ece['value']:.1%}, chance alone makes {ece['calibrated']:.1%}; " in tables.out
     assert f"without the noise of few songs {ece['corrected']:.1%}  [{ece['interval'][0]:.1%}, " in tables.out
+    assert "Brier score " not in tables.out
+    assert "warning: hard routing gives the probabilities of the groups that slices enter, " in tables.out
     assert f"{1 - result['song']['accuracy']:.1%} of all; area under" in tables.out
     assert all(tables.out.count(genre) == 3 for genre in GENRES)  # no name is cut where no terminal sets a width
 
@@ -183,6 +185,8 @@ def test_evaluate_judges_mistakes_under_a_taxonomy(
     found = json.loads(hgenre("evaluate", bundle_dir, *options, "--json").out)["taxonomy"]
     assert (found["name"], found["height"]) == ("own", 2)
     tables = hgenre("evaluate", bundle_dir, *options).out
+    assert "\nlog-loss " in tables
+    assert "of least expected cost" not in hgenre("evaluate", bundle_dir, *options, "--route", "hard").out
     for name, row in (("answers", found), ("of least expected cost", found["least_cost"])):
         severity = "-" if row["severity"] is None else f"{row['severity']:.2f} of 2"
         cells = [name, *(f"{row[k]:.1%}" for k in ("accuracy", "hP", "hR", "hF")), severity, f"{row['distance']:.2f}"]

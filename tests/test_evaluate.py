@@ -12,10 +12,11 @@ from hgenre.bundle import Bundle
 from hgenre.data.import_features import import_arrays
 from hgenre.data.manifest import Manifest
 from hgenre.errors import FeatureError, LeakError, ManifestError
-from hgenre.evaluate import SongOutcome, compare, evaluate, under_taxonomy
+from hgenre.evaluate import PARTIAL, SongOutcome, compare, evaluate, under_taxonomy
 from hgenre.features import ArraySpec
 from hgenre.labels import Labels
 from hgenre.taxonomy import Taxonomy
+from hgenre.train import RunResult
 from hgenre.tree.spec import tree_from_groups
 from tests.conftest import GENRES, GROUPS
 from tests.oracles import least_common_height
@@ -48,8 +49,9 @@ def test_scores_are_those_of_the_answers(
     assert result["song"]["accuracy"] == pytest.approx(sum(pairs[g, g] for g in labels) / len(unseen.songs))
     assert result["slice"]["accuracy"] == pytest.approx(slices[True] / slices.total())
     assert result["middle_slice"]["accuracy"] == pytest.approx(middle / len(unseen.songs))
-    assert (result["n_songs"], result["n_seen"], result["warnings"]) == (len(unseen.songs), 0, [])
     chosen = route or bundle.route
+    warnings = [PARTIAL] if chosen.decoder == "hard" else []
+    assert (result["n_songs"], result["n_seen"], result["warnings"]) == (len(unseen.songs), 0, warnings)
     assert list(result["route"].values()) == [chosen.decoder, chosen.unit, chosen.aggregation]
     assert (result["model"], result["digest"]) == ("tiny", bundle.digest)
 
@@ -79,6 +81,24 @@ def test_mistakes_are_judged_under_a_taxonomy(bundle: Bundle, unseen: Manifest, 
     confusion = np.array(result["song"]["confusion"])
     assert found["distance"] == pytest.approx((confusion * heights).sum() / confusion.sum())
     assert set(found["least_cost"]) == set(found) - {"name", "height", "least_cost"}
+
+
+def test_hard_routing_is_not_judged_by_probabilities_it_does_not_give(
+    bundle: Bundle, tiny_run: RunResult, unseen: Manifest, cache_dir: Path
+) -> None:
+    taxonomy = Taxonomy("own", tree_from_groups(bundle.labels, [{k: v} for k, v in GROUPS.items()]))
+    soft, hard = (
+        evaluate(bundle, unseen, cache_dir, route=Route(decoder), taxonomy=taxonomy) for decoder in ("soft", "hard")
+    )
+    left_out = {key for key, value in hard["confidence"].items() if value is None}
+    assert left_out == {"log_loss", "brier", "classwise_ece"}
+    assert hard["taxonomy"]["least_cost"] is None
+    assert hard["warnings"] == [PARTIAL]
+    assert None not in soft["confidence"].values()
+    assert soft["taxonomy"]["least_cost"] is not None
+    flat = evaluate(tiny_run.flat, unseen, cache_dir, route=Route("hard"))
+    assert None not in flat["confidence"].values()
+    assert flat["warnings"] == []
 
 
 def test_the_results_of_the_training_run_are_reproduced(bundle: Bundle, unseen: Manifest, cache_dir: Path) -> None:

@@ -89,9 +89,10 @@ def _print_confidence(console: "Console", confidence: dict[str, Any]) -> None:
     low, high = ece["interval"]
     console.print(
         f"confidence: calibration error {ece['value']:.1%}, chance alone makes {ece['calibrated']:.1%}; without the "
-        f"noise of few songs {ece['corrected']:.1%}  [{low:.1%}, {high:.1%}]; log-loss "
-        f"{confidence['log_loss']:.2f}, Brier {confidence['brier']:.2f}"
+        f"noise of few songs {ece['corrected']:.1%}  [{low:.1%}, {high:.1%}]"
     )
+    if confidence["log_loss"] is not None:
+        console.print(f"log-loss {confidence['log_loss']:.2f}, Brier score {confidence['brier']:.2f}")
     curve = confidence["risk_coverage"]
     wrong = [next(point for point in curve if point[0] >= share) for share in (0.25, 0.5, 0.75, 1.0)]
     shares = ", ".join(f"{risk:.1%} of the surest {coverage:.0%}" for coverage, risk in wrong[:-1])
@@ -104,6 +105,8 @@ def _print_taxonomy(console: "Console", found: dict[str, Any]) -> None:
 
     table = Table(f"under {escape(found['name'])}", "accuracy", "hP", "hR", "hF", "severity", "distance")
     for name, row in (("answers", found), ("of least expected cost", found["least_cost"])):
+        if row is None:
+            continue
         severity = "-" if row["severity"] is None else f"{row['severity']:.2f} of {found['height']}"
         shares = (f"{row[k]:.1%}" for k in ("accuracy", "hP", "hR", "hF"))
         table.add_row(name, *shares, severity, f"{row['distance']:.2f}")

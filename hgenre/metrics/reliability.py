@@ -124,6 +124,7 @@ def confidence_report(
     answer_idx: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
     *,
+    whole: bool = True,
     seed: int = 0,
 ) -> dict[str, Any]:
     """What probabilities (song, genre) and the confidence of the answers (song,) are worth, as plain JSON values.
@@ -132,7 +133,8 @@ def confidence_report(
     knows it, and its 95 % ``interval``: median and ends of the reflected draws of :func:`cluster_bootstrap` over
     ``clusters`` (song,), single songs when None; and what the same confidences would show if they were ``calibrated``.
     ``risk_coverage`` holds at most 20 pairs: the share of songs that are answered, surest first, and the share of those
-    that are wrong.
+    that are wrong. ``log_loss``, ``brier`` and ``classwise_ece`` judge all genres: None unless a song's probabilities
+    are ``whole``, that is, sum to 1.
 
     Raises:
         ValueError: as :func:`expected_calibration_error`.
@@ -146,15 +148,15 @@ def confidence_report(
     ends = np.quantile(_reflected(ece, names, _ECE_DRAWS, seed), [0.025, 0.5, 0.975])
     low, corrected, high = np.clip(ends, 0.0, 1.0).tolist()
     return {
-        "log_loss": log_loss(true_idx, p),
-        "brier": brier_score(p, true_idx),
+        "log_loss": log_loss(true_idx, p) if whole else None,
+        "brier": brier_score(p, true_idx) if whole else None,
         "ece": {
             "value": ece(np.arange(len(right))),
             "corrected": corrected,
             "interval": [low, high],
             "calibrated": calibrated_error(p, answer_idx, seed=seed),
         },
-        "classwise_ece": classwise_calibration_error(p, true_idx),
+        "classwise_ece": classwise_calibration_error(p, true_idx) if whole else None,
         "aurc": aurc(confidence, right),
         "excess_aurc": excess_aurc(confidence, right),
         "risk_coverage": [list(point) for point in curve_points(confidence, right, _CURVE_POINTS)],
