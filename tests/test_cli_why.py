@@ -15,6 +15,7 @@ from hgenre.held_out import write_held_out
 from hgenre.train import RunResult
 from tests.conftest import Finished
 from tests.held_out_songs import held_out_songs
+from tests.small_trees import OVERLAPPING
 
 Hgenre = Callable[..., Finished]
 
@@ -136,6 +137,52 @@ def test_a_runs_folder_tells_of_the_songs_it_held_out(hgenre: Hgenre, tiny_run: 
     assert done.status == 0
     assert done.out.startswith(told["ledger"]["verdict"] + "\n")
     assert "| flat root |" in done.out
+
+
+def test_missing_rivals_are_named(hgenre: Hgenre, tmp_path: Path) -> None:
+    write_held_out(tmp_path / "outputs.npz", [held_out_songs(30, others=())])
+    out = hgenre("why", tmp_path).out
+    missing = "flat ensemble of as many nets, flat ensemble of 2 nets, shared trunk"
+    assert f"**This report lacks fair rivals of the tree: {missing}.**" in out
+
+
+def test_a_run_without_a_tree_tells_of_its_flat_net(hgenre: Hgenre, tmp_path: Path) -> None:
+    songs = held_out_songs(30)
+    write_held_out(tmp_path / "outputs.npz", [replace(songs, models={"flat": songs.models["flat"]})])
+    done = hgenre("why", tmp_path)
+    song = json.loads(hgenre("why", tmp_path, "--json").out)["models"]["flat"]["song"]
+    assert done.status == 0
+    assert done.out.startswith(f"The flat model named the genre of **{100 * song['accuracy']:.1f} %** of 30 test songs")
+    assert done.out.endswith("The run has no tree, so no group is chosen and nothing is lost by routing.\n\n")
+
+
+def test_folds_with_trees_of_their_own_have_no_account(hgenre: Hgenre, tmp_path: Path) -> None:
+    folds = [held_out_songs(30, seed=0, others=()), held_out_songs(30, seed=1, tree=OVERLAPPING, others=())]
+    write_held_out(tmp_path / "outputs.npz", folds)
+    out = hgenre("why", tmp_path).out
+    assert out.startswith("The tree named the genre of **")
+    assert "\nEach fold derived groups of its own, and an account is of one tree" in out
+    assert "| flat net |" in out
+
+
+@pytest.mark.parametrize("kind", ["tree", "flat"])
+def test_a_runs_folder_stands_for_its_bundle(
+    hgenre: Hgenre, bundle_dir: Path, unseen: Path, corpus: Manifest, tmp_path: Path, kind: str
+) -> None:
+    run, bundle = bundle_dir.parent, bundle_dir
+    if kind == "flat":
+        run = tmp_path
+        bundle = Path(shutil.copytree(bundle_dir.parent / "flat", run / "flat"))
+    for question in (["--manifest", unseen], [corpus.audio_path(corpus.songs[0])]):
+        done = hgenre("why", run, *question, "--json")
+        assert done.status == 0
+        assert done.out == hgenre("why", bundle, *question, "--json").out
+
+
+def test_a_folder_that_holds_no_bundle_is_named(hgenre: Hgenre, corpus: Manifest, tmp_path: Path) -> None:
+    done = hgenre("why", tmp_path, corpus.audio_path(corpus.songs[0]))
+    assert (done.status, done.out) == (1, "")
+    assert f"{tmp_path} holds no bundle: manifest.json is missing" in done.err
 
 
 def test_folds_tell_what_confidence_is_worth(hgenre: Hgenre, tmp_path: Path) -> None:

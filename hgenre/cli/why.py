@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hgenre.cli.files import audio_files, songs_of
+from hgenre.shipped import find_bundle
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +21,9 @@ WAYS = {
     ("beam", "song"): "beam: the song's {width} best paths",
     ("oracle", "slice"): "oracle: always the right group",
 }
+
+NO_TREE = "The run has no tree, so no group is chosen and nothing is lost by routing."
+SEVERAL_TREES = "Each fold derived groups of its own, and an account is of one tree: there is none of all folds."
 
 
 def why(
@@ -36,7 +40,8 @@ def why(
 ) -> None:
     """Say why a tree is right or wrong: what choosing the group costs, and what choosing the genre inside it costs.
 
-    Of a run's folder: over the songs that the run held out, with the tree's rivals and what its confidence is worth.
+    Of a run's folder without songs: over those that the run held out, beside the tree's rivals; of a cross-validation
+    also what confidence is worth. With audio files or --manifest: over these, by the run's bundle.
     """
     if not songs and manifest is None and (Path(bundle) / "outputs.npz").is_file():
         if split is not None or flat is not None or genre is not None or allow_seen:
@@ -56,15 +61,21 @@ def why(
         _why_manifest(bundle, manifest, split, flat, allow_seen, as_json)
 
 
+def _bundle_at(name: str) -> Path:
+    """The folder of a bundle by its name or path, or the one in a run's folder: of its tree, else of its flat net."""
+    place = find_bundle(name)
+    of_run = (place / kind for kind in ("bundle", "flat"))
+    return place if (place / "manifest.json").exists() else next(filter(Path.is_dir, of_run), place)
+
+
 def _why_files(bundle: str, songs: list[Path], genre: str | None, as_json: bool) -> None:
     from hgenre.bundle import load_bundle
-    from hgenre.shipped import find_bundle
     from hgenre.why import why_files
 
     paths = list(audio_files(songs))
     if not paths:
         raise typer.BadParameter(f"no file with an audio format's ending in {', '.join(map(str, songs))}")
-    found = why_files(load_bundle(find_bundle(bundle)), paths, true_genre=genre)
+    found = why_files(load_bundle(_bundle_at(bundle)), paths, true_genre=genre)
     for song in found:
         if as_json:
             print(json.dumps(song))
@@ -84,10 +95,9 @@ def _why_manifest(
     from hgenre.bundle import load_bundle
     from hgenre.cli.progress import training_progress
     from hgenre.data.cache import default_cache_dir
-    from hgenre.shipped import find_bundle
     from hgenre.why import why as run
 
-    place = find_bundle(bundle)
+    place = _bundle_at(bundle)
     beside = place.resolve().parent / "flat"
     flat_place = find_bundle(flat) if flat else beside if beside.is_dir() and place.resolve() != beside else None
     loaded, rival = load_bundle(place), load_bundle(flat_place) if flat_place else None
@@ -112,13 +122,7 @@ def _why_manifest(
 
 def _why_run(folder: Path, as_json: bool) -> None:
     from hgenre.held_out import FILE, read_held_out
-    from hgenre.report.sections import (
-        confidence_section,
-        honest_section,
-        joint_section,
-        resamples_section,
-        rivals_section,
-    )
+    from hgenre.report import sections
     from hgenre.trust import run_results
 
     result = run_results(read_held_out(folder / FILE))
@@ -128,7 +132,18 @@ def _why_run(folder: Path, as_json: bool) -> None:
     if ledger := result.get("ledger"):
         print_account(_console(), ledger)
         print()
-    for section in (rivals_section, joint_section, confidence_section, honest_section, resamples_section):
+    else:
+        print(" ".join(sections.answer_section(result)))
+        print(SEVERAL_TREES if "comparison" in result else NO_TREE)
+        print()
+    for section in (
+        sections.lacking_section,
+        sections.rivals_section,
+        sections.joint_section,
+        sections.confidence_section,
+        sections.honest_section,
+        sections.resamples_section,
+    ):
         for paragraph in section(result):
             print(paragraph + "\n")
 

@@ -5,11 +5,13 @@ from typing import Any
 
 from hgenre.errors import HgenreError
 from hgenre.labels import Labels
-from hgenre.report.figures import bullets, interval, is_sure, p_value, percent, points
+from hgenre.report.figures import bullets, interval, percent
 from hgenre.report.sections import (
+    answer_section,
     confidence_section,
     honest_section,
     joint_section,
+    lacking_section,
     ledger_section,
     resamples_section,
     rivals_section,
@@ -56,8 +58,8 @@ def render(results: Json) -> str:
     try:
         sections = [
             f"# {escape(results['name'])}",
-            *_lacking(results),
-            _answer(results),
+            *lacking_section(results),
+            *answer_section(results),
             "## How it was measured\n\n" + _measured(results),
             *_tree(results),
             "## Accuracy\n\n" + _accuracy(results["models"]),
@@ -78,42 +80,6 @@ def render(results: Json) -> str:
             "needed is the results.json of a finished training run; run the training again"
         ) from mistake
     return "\n\n".join(sections) + "\n"
-
-
-def _lacking(results: Json) -> Iterable[str]:
-    if missing := results.get("rivals_missing"):
-        yield f"**This report lacks fair rivals of the tree: {escape(', '.join(missing))}.**"
-
-
-def _answer(results: Json) -> str:
-    models, comparison = results["models"], results.get("comparison")
-    found = [
-        f"{_title(name)} named the genre of **{percent(m['song']['accuracy'])}** of {m['song']['n']} test songs"
-        f" (95 % interval {interval(m['song']['interval'])})."
-        for name, m in models.items()
-    ]
-    return " ".join([*found, _verdict(comparison)] if comparison else found)
-
-
-def _verdict(comparison: Json) -> str:
-    difference, (low, high), p = comparison["difference"], comparison["interval"], comparison["mcnemar_p"]
-    evidence = (
-        f"Tree minus flat is {points(difference)} points (paired bootstrap 95 % interval "
-        f"{points(low)} to {points(high)}; exact McNemar p = {p_value(p)}; of {comparison['n']} songs only the tree "
-        f"has {comparison['tree_only']} right, only the flat model {comparison['flat_only']})."
-    )
-    match (is_sure(comparison), difference > 0, difference < 0):
-        case (True, True, _):
-            verdict = "**The tree won**, by more than chance explains."
-        case (True, _, True):
-            verdict = "**The tree lost**, by more than chance explains."
-        case (_, True, _):
-            verdict = "**The tree is ahead, but within noise**: these songs do not show that it is better."
-        case (_, _, True):
-            verdict = "**The tree lost, but within noise**: these songs do not show that it is worse."
-        case _:
-            verdict = "**A draw.**"
-    return f"{verdict} {evidence}"
 
 
 def _measured(results: Json) -> str:
@@ -231,10 +197,6 @@ def _limits(results: Json) -> str:
             "The verdict is about these two models as trained here, not about trees and flat models at large."
         )
     return bullets([*limits, *(f"Warning: {escape(warning)}" for warning in results.get("warnings", []))])
-
-
-def _title(name: str) -> str:
-    return {"tree": "The tree", "flat": "The flat model"}.get(name, f"The model {escape(name)}")
 
 
 def _fenced(text: str) -> str:

@@ -1,9 +1,9 @@
-"""The sections of a report that say what a tree's gain, its routing and its confidence are worth."""
+"""The sections of a report that say who won, and what a tree's gain, its routing and its confidence are worth."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hgenre.report.figures import bullets, interval, is_sure, paired, percent, points
+from hgenre.report.figures import bullets, interval, is_sure, p_value, paired, percent, points
 from hgenre.report.table import escape, table
 
 Json = Mapping[str, Any]
@@ -13,6 +13,23 @@ HONEST = {
     "else none. An answer is right if it holds the true genre.",
     "coverage": "Sets of genres that hold the true genre as often as asked for.",
 }
+
+
+def lacking_section(results: Json) -> Iterable[str]:
+    """Which fair rivals the tree was not held against."""
+    if missing := results.get("rivals_missing"):
+        yield f"**This report lacks fair rivals of the tree: {escape(', '.join(missing))}.**"
+
+
+def answer_section(results: Json) -> Iterable[str]:
+    """How many songs each model has right, and whether the tree beats the flat one."""
+    models, comparison = results["models"], results.get("comparison")
+    found = [
+        f"{_title(name)} named the genre of **{percent(m['song']['accuracy'])}** of {m['song']['n']} test songs"
+        f" (95 % interval {interval(m['song']['interval'])})."
+        for name, m in models.items()
+    ]
+    yield " ".join([*found, _verdict(comparison)] if comparison else found)
 
 
 def rivals_section(results: Json) -> Iterable[str]:
@@ -164,6 +181,31 @@ def resamples_section(results: Json) -> Iterable[str]:
         "Thresholds are learned from one half and held against the other. A resample falls short where so few right "
         "answers would be less than 5 % likely, were the promise kept exactly."
     )
+
+
+def _verdict(comparison: Json) -> str:
+    difference, (low, high), p = comparison["difference"], comparison["interval"], comparison["mcnemar_p"]
+    evidence = (
+        f"Tree minus flat is {points(difference)} points (paired bootstrap 95 % interval "
+        f"{points(low)} to {points(high)}; exact McNemar p = {p_value(p)}; of {comparison['n']} songs only the tree "
+        f"has {comparison['tree_only']} right, only the flat model {comparison['flat_only']})."
+    )
+    match (is_sure(comparison), difference > 0, difference < 0):
+        case (True, True, _):
+            verdict = "**The tree won**, by more than chance explains."
+        case (True, _, True):
+            verdict = "**The tree lost**, by more than chance explains."
+        case (_, True, _):
+            verdict = "**The tree is ahead, but within noise**: these songs do not show that it is better."
+        case (_, _, True):
+            verdict = "**The tree lost, but within noise**: these songs do not show that it is worse."
+        case _:
+            verdict = "**A draw.**"
+    return f"{verdict} {evidence}"
+
+
+def _title(name: str) -> str:
+    return {"tree": "The tree", "flat": "The flat model"}.get(name, f"The model {escape(name)}")
 
 
 def _words(name: str) -> str:
