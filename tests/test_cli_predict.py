@@ -123,7 +123,7 @@ def test_csv_has_a_row_a_song(hgenre: Run, shelf: Path, bundle_dir: Path, in_ord
     assert done.status == 1
     rows = list(csv.DictReader(io.StringIO(done.out)))
     assert list(rows[0]) == [
-        *("path", "genre", "confidence", "n_slices", "duration_s", "truncated"),
+        *("path", "genre", "confidence", "answer", "kind", "n_slices", "duration_s", "truncated"),
         *model.genres,
         *("warnings", "error", "message"),
     ]
@@ -136,7 +136,8 @@ def test_csv_has_a_row_a_song(hgenre: Run, shelf: Path, bundle_dir: Path, in_ord
             assert row["genre"] == row["confidence"] == ""
         else:
             assert row["error"] == row["message"] == ""
-            assert row["warnings"] in ("", STEADY)
+            claim = ("", "abstain") if row["warnings"] == STEADY else (row["genre"], "genre")
+            assert (row["answer"], row["kind"]) == claim
             assert row["confidence"] == row[row["genre"]]
             assert sum(float(row[genre]) for genre in model.genres) == pytest.approx(1, abs=1e-5)
             assert (row["n_slices"], row["truncated"]) == ("3", "False")
@@ -148,7 +149,8 @@ def test_timelines_have_a_row_a_slice(hgenre: Run, song: Path, bundle_dir: Path)
     [record, fault] = [json.loads(line) for line in hgenre("predict", *files, "--json").out.splitlines()]
     assert fault["error"]["kind"] == "unreadable"
     rows = list(csv.DictReader(io.StringIO(hgenre("predict", *files, "--csv").out)))
-    assert list(rows[0]) == ["path", "genre", "confidence", "start_s", "warnings", "error", "message"]
+    facts = ["answer", "kind", "start_s", "warnings", "error", "message"]
+    assert list(rows[0]) == ["path", "genre", "confidence", *facts]
     told = [(float(row["start_s"]), row["genre"], float(row["confidence"])) for row in rows[:-1]]
     assert told == [(one["start_s"], one["genre"], round(one["p"], 6)) for one in record["slices"]]
     assert (rows[-1]["path"], rows[-1]["error"]) == (str(missing), "unreadable")

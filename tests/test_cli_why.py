@@ -1,6 +1,7 @@
 """``hgenre why`` as a user meets it: the tables show the account, and every wrong use is named."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -154,6 +155,12 @@ def test_a_run_without_a_tree_tells_of_its_flat_net(hgenre: Hgenre, tmp_path: Pa
     assert done.status == 0
     assert done.out.startswith(f"The flat model named the genre of **{100 * song['accuracy']:.1f} %** of 30 test songs")
     assert done.out.endswith("The run has no tree, so no group is chosen and nothing is lost by routing.\n\n")
+
+
+def test_a_tiny_p_value_is_not_written_as_zero(hgenre: Hgenre, tmp_path: Path) -> None:
+    songs, weak = held_out_songs(90, signal=9.0, others=()), held_out_songs(90, signal=0.0)
+    write_held_out(tmp_path / "outputs.npz", [replace(songs, models={**songs.models, "flat": weak.models["flat"]})])
+    assert re.search(r"\(exact McNemar p = [1-9]e-\d\d\)", hgenre("why", tmp_path).out)
 
 
 def test_folds_with_trees_of_their_own_have_no_account(hgenre: Hgenre, tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ def print_answers(
     atexit.register(gc.freeze)
     try:
         loaded = _load(model, route, target_accuracy, coverage)
-        asked = target_accuracy is not None or coverage is not None
-        return _print_answers(loaded, paths, as_json, as_csv, timeline, asked)
+        return _print_answers(loaded, paths, as_json, as_csv, timeline)
     finally:
         gc.enable()
 
@@ -57,16 +56,14 @@ def _load(
     return Model(bundle, route(bundle.route), target_accuracy=target_accuracy, coverage=coverage)
 
 
-def _print_answers(
-    model: "Model", paths: Sequence[Path], as_json: bool, as_csv: bool, timeline: bool, asked: bool
-) -> int:
+def _print_answers(model: "Model", paths: Sequence[Path], as_json: bool, as_csv: bool, timeline: bool) -> int:
     from hgenre.predict import SongFault
 
     n_failed = 0
     if as_json:
         write = _json_writer(timeline)
     elif as_csv:
-        write = _csv_writer(model.genres, timeline, asked)
+        write = _csv_writer(model.genres, timeline)
     else:
         write = _text_writer(timeline)
     for answer in _with_progress(model.predict_each(paths), len(paths)):
@@ -99,12 +96,11 @@ def _json_writer(timeline: bool) -> Writer:
     return write
 
 
-def _csv_writer(genres: tuple[str, ...], timeline: bool, asked: bool) -> Writer:
+def _csv_writer(genres: tuple[str, ...], timeline: bool) -> Writer:
     from hgenre.predict import SongFault
 
     facts = ["start_s"] if timeline else ["n_slices", "duration_s", "truncated", *genres]
-    header = ["path", "genre", "confidence", *(["answer", "kind"] if asked else []), *facts]
-    header += ["warnings", "error", "message"]
+    header = ["path", "genre", "confidence", "answer", "kind", *facts, "warnings", "error", "message"]
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(header)
 
@@ -113,7 +109,7 @@ def _csv_writer(genres: tuple[str, ...], timeline: bool, asked: bool) -> Writer:
             blank = [""] * (len(header) - 3)
             rows.writerow([answer.path, *blank, answer.kind, answer.message])
             return
-        claim = [answer.answer.label or "/".join(answer.answer.genres), answer.answer.kind] if asked else []
+        claim = [answer.answer.label or "/".join(answer.answer.genres), answer.answer.kind]
         last = ["; ".join(answer.warnings), "", ""]
         if timeline:
             rows.writerows([answer.path, s.genre, round(s.p, 6), *claim, s.start_s, *last] for s in answer.slices)

@@ -153,6 +153,8 @@ def print_account(console: "Console", found: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from hgenre.report.figures import p_value
+
     songs, slices, n = found["songs"], found["slices"], found["n_songs"]
     console.print(escape(found["verdict"]) + "\n")
 
@@ -203,7 +205,7 @@ def print_account(console: "Console", found: dict[str, Any]) -> None:
         console.print(
             f"flat net {_accuracy(flat)}; tree less flat {100 * flat['difference']:+.1f} points "
             f"[{100 * low:+.1f}, {100 * high:+.1f}]; right in the tree only {flat['tree_only']}, in the flat net only "
-            f"{flat['flat_only']} songs (exact McNemar p = {flat['mcnemar_p']:.3f})"
+            f"{flat['flat_only']} songs (exact McNemar p = {p_value(flat['mcnemar_p'])})"
         )
 
 
