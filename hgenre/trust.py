@@ -141,41 +141,46 @@ def coverage_results(parts: Sequence[Answered], coverage: float) -> dict[str, An
 def resampled(parts: Sequence[Answered], *, seed: int, n_resamples: int = N_RESAMPLES) -> dict[str, Any]:
     """Whether the promises hold over random halves of the artists: thresholds from one half, answers in the other.
 
-    For each of TARGETS: the mean over resamples, and the share of resamples that fall short by more than a binomial
-    bound allows (at most FALLS_SHORT of them would by chance, were songs independent and the target met exactly).
+    For each of TARGETS: the mean over resamples; the mean of the bound that a resample falls below with a probability of
+    FALLS_SHORT if the promise is just kept and songs are independent; and the share of resamples below theirs. The bound
+    is binomial for answers, beta-binomial for sets, whose threshold is as uncertain as their number (Vovk 2012,
+    "Conditional validity of inductive conformal predictors"). Songs of an artist are not independent, so more fall short.
     """
-    from scipy.special import bdtr
+    from scipy.stats import betabinom, binom
 
     evidence = [song for part in parts for song in part.evidence]
     names, cluster_idx = np.unique(np.concatenate([part.songs.clusters for part in parts]), return_inverse=True)
     random = np.random.default_rng(seed)
-    accuracies: dict[float, list[tuple[int, int]]] = {target: [] for target in TARGETS}
-    coverages: dict[float, list[tuple[int, int]]] = {target: [] for target in TARGETS}
+    rows: dict[str, dict[float, list[tuple[int, int, int]]]] = {
+        promise: {target: [] for target in TARGETS} for promise in ("target_accuracy", "coverage")
+    }
     for _ in range(n_resamples):
         first = (random.permutation(len(names)) < len(names) // 2)[cluster_idx]
         ours = tuple(song for song, chosen in zip(evidence, first, strict=True) if chosen)
         theirs = tuple(song for song, chosen in zip(evidence, first, strict=True) if not chosen)
         for target in TARGETS:
             shares = shares_at(theirs, stopping_threshold(ours, target))
-            accuracies[target].append((shares.n_right, shares.n_answered))
+            n_right, n_answered = shares.n_right, shares.n_answered
+            rows["target_accuracy"][target].append(
+                (n_right, n_answered, int(binom.ppf(FALLS_SHORT, n_answered, target)))
+            )
             threshold = coverage_threshold(ours, target)
             n_covered = sum(song.is_right or song.p_true >= threshold for song in theirs)
-            coverages[target].append((n_covered, len(theirs)))
+            n_lost = max(1, int((len(ours) + 1) * (1 - target)))
+            bound = int(betabinom.ppf(FALLS_SHORT, len(theirs), len(ours) + 1 - n_lost, n_lost))
+            rows["coverage"][target].append((n_covered, len(theirs), bound))
 
-    def summary(counts: Sequence[tuple[int, int]], target: float) -> dict[str, Any]:
-        right, n = np.array(counts).T
-        answered = n > 0
-        short = bdtr(right[answered], n[answered], target) < FALLS_SHORT
-        return {
-            "resamples": len(counts),
-            "without_an_answer": int((~answered).sum()),
-            "mean": float((right[answered] / n[answered]).mean()) if answered.any() else None,
-            "share_that_falls_short": float(short.mean()) if answered.any() else None,
-        }
+    def summary(counts: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
+        right, n, bound = (column[np.array(counts)[:, 1] > 0] for column in np.array(counts).T)
+        found = {"resamples": len(counts), "without_an_answer": len(counts) - len(n)}
+        if not len(n):
+            return {**found, "mean": None, "mean_bound": None, "share_below_bound": None}
+        figures = {"mean": right / n, "mean_bound": bound / n, "share_below_bound": right < bound}
+        return {**found, **{name: float(np.mean(values)) for name, values in figures.items()}}
 
     return {
-        "target_accuracy": {f"{target:g}": summary(counts, target) for target, counts in accuracies.items()},
-        "coverage": {f"{target:g}": summary(counts, target) for target, counts in coverages.items()},
+        promise: {f"{target:g}": summary(counts) for target, counts in by_target.items()}
+        for promise, by_target in rows.items()
     }
 
 
