@@ -141,10 +141,10 @@ def coverage_results(parts: Sequence[Answered], coverage: float) -> dict[str, An
 def resampled(parts: Sequence[Answered], *, seed: int, n_resamples: int = N_RESAMPLES) -> dict[str, Any]:
     """Whether the promises hold over random halves of the artists: thresholds from one half, answers in the other.
 
-    For each of TARGETS: the mean over resamples; the mean of the bound that a resample falls below with a probability of
-    FALLS_SHORT if the promise is just kept and songs are independent; and the share of resamples below theirs. The bound
-    is binomial for answers, beta-binomial for sets, whose threshold is as uncertain as their number (Vovk 2012,
-    "Conditional validity of inductive conformal predictors"). Songs of an artist are not independent, so more fall short.
+    For each of TARGETS: the mean over resamples; the mean of the bound that a resample falls below with a probability
+    of FALLS_SHORT if the promise is just kept and songs are independent; and the share of resamples below theirs. The
+    bound is binomial for answers, beta-binomial for sets, whose threshold is as uncertain as their number (Vovk 2012,
+    "Conditional validity of inductive conformal predictors"). Songs of an artist are not independent: more fall short.
     """
     from scipy.stats import betabinom, binom
 
