@@ -274,22 +274,29 @@ def stopped_song(tree: TreeSpec, voted: str, path_p: Sequence[float], threshold:
     return min(sure, key=len, default=set())
 
 
-def least_stopping_threshold(
-    tree: TreeSpec, songs: Sequence[tuple[str, str, Sequence[float]]], target: float, confidence: float
+def first_failing_threshold(
+    tree: TreeSpec, songs: Sequence[tuple[str, str, Sequence[float]]], target: float, confidence: float, n_steps: int
 ) -> float | None:
-    """The least probability of any step at which an exact binomial tail does not exceed ``1 - confidence``.
+    """The last of a row of thresholds before an exact binomial tail exceeds ``1 - confidence``.
 
-    A song is its true genre, its vote and the probabilities along the vote's path.
+    They answer evenly many songs more each, from as many as must all be right. A song is its true genre, its vote and
+    the probabilities along the vote's path.
     """
-    passing = []
-    for threshold in {p for _, _, path_p in songs for p in path_p}:
+    surest = sorted((path_p[0] for *_, path_p in songs), reverse=True)
+    least = next(n for n in itertools.count(1) if target**n <= 1 - confidence)
+    if least > len(songs):
+        return None
+    taken = None
+    for i in range(n_steps):
+        threshold = surest[round(least + (len(songs) - least) * i / (n_steps - 1)) - 1]
         answers = [(true, stopped_song(tree, voted, path_p, threshold)) for true, voted, path_p in songs]
         n = sum(bool(genres) for _, genres in answers)
         n_wrong = sum(bool(genres) and true not in genres for true, genres in answers)
         tail = math.fsum(math.comb(n, w) * (1 - target) ** w * target ** (n - w) for w in range(n_wrong + 1))
-        if tail <= 1 - confidence:
-            passing.append(threshold)
-    return min(passing, default=None)
+        if tail > 1 - confidence:
+            break
+        taken = threshold
+    return taken
 
 
 def change_ratio(bands: Sequence[Sequence[float]], part_frames: int, noise_variance: Sequence[float]) -> float:

@@ -8,9 +8,9 @@ from scipy.stats import binom
 
 from hgenre.tree.evidence import Evidence, SongEvidence, answer_path, gather_evidence
 from hgenre.tree.spec import TreeSpec
-from hgenre.tree.stopping import CONFIDENCE, Shares, deepest_step, shares_at, stopping_threshold
+from hgenre.tree.stopping import CONFIDENCE, N_THRESHOLDS, Shares, deepest_step, shares_at, stopping_threshold
 from hgenre.tree.vote import SongAnswers
-from tests.oracles import least_stopping_threshold, stopped_song
+from tests.oracles import first_failing_threshold, stopped_song
 from tests.small_trees import PLAIN, RAGGED, genre_trees
 
 
@@ -63,12 +63,12 @@ def trees_with_evidence(draw: st.DrawFn) -> tuple[TreeSpec, Evidence, list[tuple
 
 @given(trees_with_evidence(), st.sampled_from([0.3, 0.6, 0.8, 0.9]))
 @settings(max_examples=60, deadline=None)
-def test_the_threshold_is_the_least_that_passes(
+def test_the_threshold_is_the_last_before_one_that_fails(
     drawn: tuple[TreeSpec, Evidence, list[tuple[str, str, tuple[float, ...]]]], target: float
 ) -> None:
     tree, evidence, songs = drawn
     threshold = stopping_threshold(evidence, target)
-    assert threshold == least_stopping_threshold(tree, songs, target, CONFIDENCE)
+    assert threshold == first_failing_threshold(tree, songs, target, CONFIDENCE, N_THRESHOLDS)
     if threshold is None:
         return
     counted = [stopped_song(tree, voted, path_p, threshold) for _, voted, path_p in songs]
@@ -121,6 +121,17 @@ def test_later_songs_are_answered_as_accurately_as_was_asked(n_songs: int, targe
     assert n_short <= binom.ppf(0.999, 200, 1 - CONFIDENCE)
     assert np.mean(accuracies) > target
     assert np.mean(answered) > 0.5
+
+
+@pytest.mark.parametrize("accuracy", [0.89, 0.8999])
+def test_where_no_answer_is_better_than_another_luck_is_rarely_taken_for_accuracy(accuracy: float) -> None:
+    random = np.random.default_rng(0)
+    n_short = 0
+    for _ in range(400):
+        p, right = random.uniform(0.5, 1, 290).round(6).tolist(), (random.random(290) < accuracy).tolist()
+        evidence = tuple(SongEvidence(0.0, pair, 2 * r) for pair, r in zip(zip(p, p, strict=True), right, strict=True))
+        n_short += stopping_threshold(evidence, 0.9) is not None
+    assert n_short <= binom.ppf(0.999, 400, 1 - CONFIDENCE)
 
 
 def test_a_path_and_its_evidence_have_as_many_steps() -> None:
