@@ -18,6 +18,10 @@ from hgenre.tree.answer import Answer, abstain, answer_genre, answer_set, answer
 from hgenre.tree.conformal import coverage_threshold
 from hgenre.tree.route import Route
 from hgenre.tree.stopping import CONFIDENCE, stopping_threshold
+from hgenre.tree.vote import Aggregation
+
+EVIDENCE_VOTE: Aggregation = "majority"
+"""By what the songs of a bundle's evidence were answered: thresholds found in it hold for such answers alone."""
 
 STEADY = "steady noise: nothing in it changes as music does, so no genre is claimed"
 
@@ -105,7 +109,8 @@ class Model:
 
     Raises:
         FeatureError: the bundle wants features that cannot be computed from audio.
-        ConfigError: both of the above, one out of its range, or one together with hard routing.
+        ConfigError: both of the above, one out of its range, or one together with hard routing or with another vote
+            than by majority, as the songs of evidence were answered.
         BundleError: the bundle holds no evidence of held-out songs to find a threshold with.
     """
 
@@ -321,12 +326,11 @@ def _decision(
         problems.append(
             (next(iter(asked)), "needs the probabilities of all genres, and hard routing gives a part; route softly")
         )
-    if target_accuracy is not None and route.aggregation != bundle.route.aggregation:
+    if route.aggregation != EVIDENCE_VOTE:
         problems.append(
             (
-                "target_accuracy",
-                f"found votes by {route.aggregation}, its evidence is of votes by {bundle.route.aggregation}; "
-                "leave the vote as it is",
+                next(iter(asked)),
+                f"found votes by {route.aggregation}, the songs of evidence were answered by {EVIDENCE_VOTE}; take that vote",
             )
         )
     if problems:

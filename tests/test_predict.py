@@ -29,11 +29,13 @@ from hgenre.errors import (
     UnreadableAudioError,
 )
 from hgenre.features import ArraySpec
-from hgenre.predict import STEADY
-from hgenre.tree.calibration import Calibration
+from hgenre.predict import EVIDENCE_VOTE, STEADY
+from hgenre.tree.calibration import Calibration, apply_calibration
 from hgenre.tree.evidence import SongEvidence
+from hgenre.tree.vote import answer_songs, sum_sorted_slices
 from tests.audio_files import cut, tones, write_sound
 from tests.conftest import GROUPS
+from tests.test_vote import AGGREGATIONS
 
 ROUTES = [Route(), Route("hard", "slice"), Route("hard", "song", "mean_probability")]
 REPEATED = "shorter than one slice: repeated to fill it"
@@ -321,7 +323,13 @@ def test_coverage_answers_with_as_many_genres_as_it_takes(bundle: Bundle, songs:
             {"target_accuracy": 0.9},
             Route(aggregation="mean_probability"),
             ConfigError,
-            "found votes by mean_probability, its evidence is of votes by majority; leave the vote as it is",
+            "target_accuracy: found votes by mean_probability, the songs of evidence were answered by majority; take",
+        ),
+        (
+            {"coverage": 0.9},
+            Route(aggregation="mean_log_probability"),
+            ConfigError,
+            "coverage: found votes by mean_log_probability, the songs of evidence were answered by majority; take",
         ),
         ({"target_accuracy": 0.9}, Route(), BundleError, "tiny holds no evidence of held-out songs, which target_acc"),
         ({"coverage": 0.5}, Route(), BundleError, "which coverage needs; train it again with this hgenre, or leave"),
@@ -335,9 +343,22 @@ def test_what_an_honest_answer_needs_is_told(
             Model(replace(bundle, calibration=calibration), route, **asked)
 
 
-def test_coverage_asks_nothing_of_the_vote(bundle: Bundle, songs: list[Path]) -> None:
-    model = Model(with_evidence(bundle, 0.5), Route(aggregation="mean_probability"), coverage=0.9)
-    assert len(answers(model.predict(songs[:1]))) == 1
+@pytest.mark.parametrize("asked", [{"target_accuracy": 0.9}, {"coverage": 0.9}])
+def test_evidence_is_of_the_majority_whatever_a_bundle_s_own_vote(bundle: Bundle, asked: dict[str, Any]) -> None:
+    other = replace(with_evidence(bundle, 0.5), route=Route(aggregation="mean_probability"))
+    with pytest.raises(ConfigError, match="found votes by mean_probability, the songs of evidence were answered by"):
+        Model(other, **asked)
+    assert Model(other, Route(), **asked).route == Route()
+
+
+def test_songs_of_evidence_are_answered_by_the_vote_that_predict_asks_for() -> None:
+    # Two slices lean to the second genre, one is sure of the first: only the majority names the second.
+    logp = np.log([[0.45, 0.55], [0.45, 0.55], [0.99, 0.01]])
+    found = apply_calibration(logp, np.zeros(3, int), 1, Calibration())
+    sums = sum_sorted_slices(logp, np.zeros(3, int), 1)
+    votes = {vote: answer_songs(sums, vote).genre_idx[0] for vote in AGGREGATIONS}
+    assert found.genre_idx[0] == votes[EVIDENCE_VOTE] == 1
+    assert [vote for vote, genre_idx in votes.items() if genre_idx == 1] == [EVIDENCE_VOTE]
 
 
 @pytest.mark.parametrize("asked", [{}, {"target_accuracy": 0.9}, {"coverage": 0.9}])
