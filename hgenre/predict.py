@@ -107,6 +107,9 @@ class Model:
         target_accuracy: in (0, 1); answers climb to a group, or to nothing, so that this share of them is right.
         coverage: in (0, 1); answers are sets of genres that hold the true one for this share of songs.
 
+    Both shares are meant for later songs like those of the bundle's evidence: the first is reached with a probability
+    of ``CONFIDENCE``, the second on average, as far as the evidence is what ``tree/evidence.py`` wants it to be.
+
     Raises:
         FeatureError: the bundle wants features that cannot be computed from audio.
         ConfigError: both of the above, one out of its range, or one together with hard routing or with another vote
@@ -330,7 +333,8 @@ def _decision(
         problems.append(
             (
                 next(iter(asked)),
-                f"found votes by {route.aggregation}, the songs of evidence were answered by {EVIDENCE_VOTE}; take that vote",
+                f"found votes by {route.aggregation}, the songs of evidence were answered by {EVIDENCE_VOTE}; take "
+                "that vote",
             )
         )
     if problems:

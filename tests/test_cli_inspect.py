@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from hgenre.bundle import save_bundle
+from hgenre.calibrate import FROM_VALIDATION, OUT_OF_FOLD
+from hgenre.cli.inspect import CAVEATS
 from hgenre.metrics.intervals import wilson
 from hgenre.tree.calibration import Calibration
 from hgenre.tree.evidence import SongEvidence
@@ -31,7 +33,7 @@ def calibrated(tmp_path: Path) -> Path:
 
 def lines(done: Finished) -> list[str]:
     assert (done.status, done.err) == (0, "")
-    return [line for line in done.out.splitlines() if line.startswith(("calibration", "target"))]
+    return [line for line in done.out.splitlines() if line.startswith(("calibration", "evidence", "target"))]
 
 
 def test_temperatures_source_and_thresholds_are_told(hgenre: Run, calibrated: Path) -> None:
@@ -41,6 +43,7 @@ def test_temperatures_source_and_thresholds_are_told(hgenre: Run, calibrated: Pa
     most = f"90.0% of answers right [{low:.1%}, {high:.1%}]"
     assert lines(hgenre("inspect", calibrated)) == [
         "calibration    path T 1.25, song T 0.50, evidence of 100 songs: out of fold",
+        f"evidence       {CAVEATS[OUT_OF_FOLD]}",
         f"target 80%     where 40.0% likely; of that evidence 60% by genre, 40% by group, 0% not at all; {most}",
         f"target 90%     where 80.0% likely; of that evidence 60% by genre, 30% by group, 10% not at all; {right}",
         f"target 95%     where 80.0% likely; of that evidence 60% by genre, 30% by group, 10% not at all; {right}",
@@ -68,7 +71,9 @@ def test_temperatures_source_and_thresholds_are_told(hgenre: Run, calibrated: Pa
 def test_a_target_out_of_reach_is_told(hgenre: Run, tmp_path: Path) -> None:
     few = Calibration(evidence=tuple(SURE[:22]))
     save_bundle(replace(tiny_bundle(), calibration=few), tmp_path / "few")
-    assert lines(hgenre("inspect", tmp_path / "few"))[-1] == "target 95%     out of reach as far as this evidence tells"
+    shown = lines(hgenre("inspect", tmp_path / "few"))
+    assert shown[1] == f"evidence       {CAVEATS[FROM_VALIDATION]}"
+    assert shown[-1] == "target 95%     out of reach as far as this evidence tells"
     found = json.loads(hgenre("inspect", tmp_path / "few", "--json").out)["calibration"]["target_accuracy"]["0.95"]
     assert (found["threshold"], found["accuracy"], found["n_abstained"]) == (None, None, 22)
 

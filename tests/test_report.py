@@ -260,6 +260,15 @@ def test_confidence_is_shown_before_and_after_calibration() -> None:
         assert f"| {' | '.join(row)} |" in text
 
 
+def test_limits_say_where_thresholds_come_from() -> None:
+    assert "Thresholds of honest answers come from validation songs, which also chose" in render(trusted_example())
+    sizes = {"train": [500, 501], "validation": [80, 79], "test": [100, 111]}
+    out_of_fold = render(trusted_example() | {"n_folds": 2, "n_songs": sizes})
+    assert "Each fold's honest answers use thresholds from the other folds and their models." in out_of_fold
+    assert "come from validation songs" not in out_of_fold
+    assert "onest answers" not in render(example())
+
+
 def test_honest_answers_are_shown_as_asked_for() -> None:
     text = render(trusted_example())
     assert "| asked for | n songs | answered by genre | answered by group | accuracy |" in text

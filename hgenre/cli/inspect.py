@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 TARGETS = (0.8, 0.9, 0.95)
 
+CAVEATS = {
+    "validation songs": "these songs also chose epochs and temperatures: expect a little less of later ones",
+    "out of fold": "the models of the folds answered these songs: this one was fitted again, and may differ a little",
+}
+"""By the source of evidence, how far it is from answers of this very model to songs that it owes nothing to."""
+
 
 def inspect(
     bundle: Annotated[str, typer.Argument(help="Name of a shipped model, or a bundle's folder.")],
@@ -103,6 +109,8 @@ def _print_calibration(bundle: "Bundle") -> None:
     n_songs = found["n_songs"]
     temperatures = f"path T {found['path_temperature']:.2f}, song T {found['song_temperature']:.2f}"
     print(f"calibration    {temperatures}, evidence of {n_songs} songs: {found['source']}")
+    if n_songs and found["source"] in CAVEATS:
+        print(f"evidence       {CAVEATS[found['source']]}")
     for target, answered in found["target_accuracy"].items():
         line = f"target {float(target):<7.0%} "
         if answered["threshold"] is None:

@@ -34,6 +34,13 @@ ORIGINS = {
     "derived": "The groups were derived from the flat model's confusions.",
 }
 
+HONEST_LIMITS = {
+    "folds": "Each fold's honest answers use thresholds from the other folds and their models. A model that is fitted "
+    "again on all songs is another one: these figures say what to expect of it, and promise nothing.",
+    "split": "Thresholds of honest answers come from validation songs, which also chose epochs, temperatures and "
+    "derived groups, so they may ask a little too little. The figures are of test songs, which chose nothing.",
+}
+
 
 def render(results: Json) -> str:
     """Markdown report of one run's ``results.json``. Every figure in it is read from ``results``; none is computed.
@@ -190,6 +197,8 @@ def _limits(results: Json) -> str:
         limits.append("The intervals do not count what the seed changes; the deviation over seeds does.")
     if protocol != "artist":
         limits.append("Artists may stand on both sides of the split, which would flatter every model.")
+    if results.get("honest"):
+        limits.append(HONEST_LIMITS["folds" if "n_folds" in results else "split"])
     if results.get("rivals"):
         limits.append("No p-value is corrected for how many rivals the tree has.")
     if results.get("comparison"):

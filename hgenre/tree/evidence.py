@@ -1,4 +1,13 @@
-"""What songs that a model did not learn from say about its answers: the ground for thresholds."""
+"""What held-out songs say about a model's answers: the ground for thresholds.
+
+Thresholds keep their promises where answers are those of one fixed model that owes nothing to the songs of evidence,
+and later songs could as well have been among them. The evidence of a bundle is near that, by its source:
+
+* ``validation songs``: no weight was fitted to them, but they chose the epoch, the nodes' temperatures, whether joint
+  fine-tuning is kept, and groups where these are derived, so they look a little better than later songs will;
+* ``out of fold``: nothing was chosen by them, but they were answered by the models of the folds, and the thresholds are
+  used by a model that was fitted again on all songs.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
