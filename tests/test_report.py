@@ -102,6 +102,10 @@ def compared(difference: float, interval: list[float], p: float) -> dict[str, An
     }
 
 
+def kept(mean: float | None, mean_bound: float | None, share_below_bound: float | None) -> dict[str, Any]:
+    return {"mean": mean, "mean_bound": mean_bound, "share_below_bound": share_below_bound}
+
+
 def trusted_example() -> dict[str, Any]:
     """Results with everything that a tree's report can hold."""
     rng = np.random.default_rng(8)
@@ -130,10 +134,28 @@ def trusted_example() -> dict[str, Any]:
         "calibration": {"before": confidence_report(p, truth), "after": confidence_report((p + 1 / 3) / 2, truth)},
         "honest": {
             "target_accuracy": {
-                "0.9": {"n_songs": 80, "answered_by_genre": 0.41, "answered_by_group": 0.23, "accuracy": 0.917},
-                "0.95": {"n_songs": 80, "answered_by_genre": 0.22, "answered_by_group": 0.12, "accuracy": None},
+                "0.9": {
+                    "songs": 80,
+                    "answered_by_genre": 0.41,
+                    "answered_by_group": 0.23,
+                    "accuracy_of_answers": 0.917,
+                },
+                "0.95": {
+                    "songs": 80,
+                    "answered_by_genre": 0.22,
+                    "answered_by_group": 0.12,
+                    "accuracy_of_answers": None,
+                },
             },
-            "coverage": {"asked_for": 0.9, "found": 0.9125, "interval": [0.83, 0.957], "mean_set_size": 1.875},
+            "coverage": {"0.9": {"songs": 80, "coverage": 0.9125, "interval": [0.83, 0.957], "mean_set_size": 1.875}},
+        },
+        "log_loss_change": {"value": -0.123, "interval": [-0.211, 0.017]},
+        "resamples": {
+            "target_accuracy": {
+                "0.8": {"resamples": 40, "without_an_answer": 1, **kept(0.84, 0.73, 0.026)},
+                "0.95": {"resamples": 40, "without_an_answer": 40, **kept(None, None, None)},
+            },
+            "coverage": {"0.8": {"resamples": 40, "without_an_answer": 0, **kept(0.807, 0.719, 0.125)}},
         },
     }
     return json.loads(json.dumps(results))
@@ -271,9 +293,21 @@ def test_limits_say_where_thresholds_come_from() -> None:
 
 def test_honest_answers_are_shown_as_asked_for() -> None:
     text = render(trusted_example())
-    assert "| asked for | n songs | answered by genre | answered by group | accuracy |" in text
+    assert "| asked for | songs | answered by genre | answered by group | accuracy of answers |" in text
     assert "| 0.9 | 80 | 41.0 % | 23.0 % | 91.7 % |\n| 0.95 | 80 | 22.0 % | 12.0 % | – |" in text
-    assert "| asked for | 90.0 % |\n| found | 91.2 % |\n| interval | 83.0 to 95.7 |\n| mean set size | 1.88 |" in text
+    assert "| 0.9 | 80 | 91.2 % | 83.0 to 95.7 | 1.88 |" in text
+
+
+def test_resamples_stand_beside_what_chance_allows() -> None:
+    text = render(trusted_example())
+    assert "| target accuracy | 0.8 | 40 | 1 | 84.0 % | 73.0 % | 2.6 % |" in text
+    assert "| target accuracy | 0.95 | 40 | 40 | – | – | – |\n| coverage | 0.8 | 40 | 0 | 80.7 % |" in text
+    assert "5 % of the resamples would lie below their bound" in text
+
+
+def test_a_change_of_log_loss_has_its_sign_and_interval() -> None:
+    told = "Log-loss after less before: -0.123 (95 % interval -0.211 to +0.017)."
+    assert told in render(trusted_example())
 
 
 def test_old_results_have_none_of_these_sections() -> None:

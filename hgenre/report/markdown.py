@@ -55,9 +55,11 @@ def render(results: Json) -> str:
     - ``ledger``: ``hgenre.account.account``;
     - ``joint``: ``tree with joint fine-tuning`` and ``tree without joint fine-tuning`` (song scores), ``comparison``
       (with minus without), and in ``n_kept`` of ``n_fits`` the tree is the one with it;
-    - ``calibration``: ``before`` and ``after``, each a ``confidence_report``;
-    - ``honest``: ``target_accuracy`` and ``coverage``, each a dict of figures, or a dict of such dicts by what was
-      asked for; shares are floats in 0..1, counts are ints, and a float whose name ends in ``size`` is a plain number.
+    - ``calibration``: ``before`` and ``after``, each a ``confidence_report``, and ``log_loss_change``: ``value`` and
+      ``interval``, after less before;
+    - ``honest``: ``target_accuracy`` and ``coverage``, each a dict of figures by what was asked for; shares are floats
+      in 0..1, counts are ints, and a float whose name ends in ``size`` is a plain number;
+    - ``resamples``: the same two, by what was asked for, as ``hgenre.trust.resampled``.
 
     Raises:
         HgenreError: a needed entry is missing or of another kind.

@@ -150,12 +150,9 @@ def honest_section(results: Json) -> Iterable[str]:
         return
     yield "## Honest answers (songs)"
     for kind, found in honest.items():
-        yield HONEST.get(kind, f"{_words(kind)}:")
-        if not all(isinstance(row, Mapping) for row in found.values()):
-            yield table(["figure", "songs"], [[_words(name), _figure(name, value)] for name, value in found.items()])
-            continue
-        names = list(dict.fromkeys(name for row in found.values() for name in row))
-        rows = [[asked, *(_figure(name, row.get(name)) for name in names)] for asked, row in found.items()]
+        yield HONEST[kind]
+        names = list(next(iter(found.values())))
+        rows = [[asked, *(_figure(name, row[name]) for name in names)] for asked, row in found.items()]
         yield table(["asked for", *map(_words, names)], rows)
 
 
@@ -170,16 +167,18 @@ def resamples_section(results: Json) -> Iterable[str]:
             row["resamples"],
             row["without_an_answer"],
             _figure("mean", row["mean"]),
-            _figure("share", row["share_that_falls_short"]),
+            _figure("mean", row["mean_bound"]),
+            _figure("share", row["share_below_bound"]),
         ]
         for kind, found in resamples.items()
         for asked, row in found.items()
     ]
-    header = ["promise", "asked for", "resamples", "without an answer", "kept on average", "resamples that fall short"]
+    counts = ["resamples", "without an answer", "kept on average", "bound, on average", "below their bound"]
+    header = ["promise", "asked for", *counts]
     yield "### The promises over random halves of the artists\n\n" + table(header, rows)
     yield (
-        "Thresholds are learned from one half and held against the other. A resample falls short where so few right "
-        "answers would be less than 5 % likely, were the promise kept exactly."
+        "Thresholds are learned from one half and held against the other. Were the promise just kept and songs "
+        "independent, 5 % of the resamples would lie below their bound; songs of an artist are not independent."
     )
 
 
