@@ -29,8 +29,9 @@ from hgenre.results import (
     write_text,
 )
 from hgenre.training.config import RunConfig, config_to_dict
-from hgenre.training.fit import FLAT, Progress, fit
+from hgenre.training.fit import FLAT, fit
 from hgenre.training.prepare import TEST, TRAIN, VALIDATION, prepare, split_for
+from hgenre.training.progress import Progress
 from hgenre.tree.spec import tree_to_json
 from hgenre.trust import confidence_results, routing_results
 

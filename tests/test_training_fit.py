@@ -12,8 +12,9 @@ from hgenre.data.manifest import Song
 from hgenre.labels import Labels
 from hgenre.nets.build import build_net
 from hgenre.training.config import RunConfig, config_from_dict
-from hgenre.training.fit import FLAT, TRUNK_STAGE, Fitted, Progress, derived_tree, fit, node_task
+from hgenre.training.fit import FLAT, TRUNK_STAGE, Fitted, derived_tree, fit, node_task
 from hgenre.training.loop import slice_logits
+from hgenre.training.progress import Progress
 from hgenre.training.songs import standard_of
 from hgenre.tree.calibration import fit_temperature
 from hgenre.tree.draw import draw_tree

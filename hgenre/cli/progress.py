@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from hgenre.data.manifest import Song
-    from hgenre.training.fit import Progress as FitProgress
+    from hgenre.training.progress import Progress as FitProgress
 
 
 def columns() -> "tuple[ProgressColumn, ...]":

@@ -25,9 +25,10 @@ from hgenre.results import (
     write_text,
 )
 from hgenre.training.config import RunConfig, config_to_dict
-from hgenre.training.fit import Fitted, Progress, fit
+from hgenre.training.fit import Fitted, fit
 from hgenre.training.loop import Epoch
 from hgenre.training.prepare import TEST, TRAIN, VALIDATION, Prepared, inner_split, prepare
+from hgenre.training.progress import Progress
 from hgenre.tree.spec import tree_to_json
 from hgenre.trust import confidence_results, routing_results
 

@@ -21,9 +21,10 @@ from hgenre.nets.spec import NetSpec
 from hgenre.training.config import OptimiserConfig, RunConfig
 from hgenre.training.joint import at_temperature, by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
 from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits, train_net, validate, warm
+from hgenre.training.progress import Progress, Work
 from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature, slice_weights
-from hgenre.tree.spec import Node, TreeSpec, flat_tree, genres_under, tree_from_groups
+from hgenre.tree.spec import Node, TreeSpec, flat_tree, tree_from_groups
 
 FLAT = "flat"
 TRUNK = "shared trunk"
@@ -33,16 +34,6 @@ JOINT_STAGE, TRUNK_STAGE, FLAT_STAGE = "all/joint", "rival/shared trunk", "rival
 
 NORMALISATION_SONGS = 2000
 """More songs would hardly move the means and deviations of mel bands, and reading all of a large corpus costs time."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands: ``net`` is a net's name in the history; ``share_done`` is of the whole fit, in [0, 1]."""
-
-    net: str
-    epoch: Epoch
-    n_epochs: int
-    share_done: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +92,7 @@ def fit(
     """
     given = tree_from_groups(labels, config.tree.groups) if config.tree.groups is not None else None
     flat_spec = flat_tree(labels)
-    run = _Run(config, labels, train, validation, seed, _Work(config, labels, train, on_progress))
+    run = _Run(config, labels, train, validation, seed, Work(config, labels, train, on_progress))
     run.work.plan(given if with_tree else flat_spec)
 
     flat_net, flat_logits = run.node(FLAT, flat_spec.root, config.net)
@@ -158,7 +149,7 @@ class _Run:
         train: LearningSongs,
         validation: LearningSongs,
         seed: int,
-        work: "_Work",
+        work: "Work",
     ) -> None:
         self.config, self.labels, self.train, self.validation, self.seed = config, labels, train, validation, seed
         self.work = work
@@ -343,44 +334,3 @@ def _net_spec(config: RunConfig, node: Node, tree: TreeSpec) -> NetSpec:
 def _net_seed(seed: int, name: str) -> int:
     """A seed for each net that does not depend on which other nets there are."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
-
-
-class _Work:
-    """How much of a fit is done, counted in songs times epochs times nets."""
-
-    def __init__(
-        self, config: RunConfig, labels: Labels, train: LearningSongs, on_progress: Callable[[Progress], None]
-    ) -> None:
-        self._config = config
-        counts = np.bincount(train.genre_idx, minlength=len(labels))
-        self._n_songs = dict(zip(labels, counts.tolist(), strict=True))
-        self._everything = self.size(flat_tree(labels).root)
-        self._on_progress = on_progress
-        self._done = 0
-        self._total = 1
-
-    def plan(self, tree: TreeSpec | None) -> None:
-        """Takes a tree that is not known yet for one of a root and two specialists that share the songs."""
-        n_epochs, joint_epochs, rivals = (
-            self._config.optimiser.epochs,
-            self._config.tree.joint_epochs,
-            self._config.rivals,
-        )
-        total = n_epochs * self._everything
-        if tree is None or not tree.is_flat:
-            n_nets = 3 if tree is None else len(tree.net_nodes)
-            nodes = 2 * self._everything if tree is None else sum(self.size(node) for node in tree.net_nodes)
-            n_others = rivals.flat_ensembles * (max(n_nets, 2) - 1) + rivals.shared_trunk
-            total += n_epochs * (nodes + n_others * self._everything) + joint_epochs * n_nets * self._everything
-        self._total = total
-
-    def epoch(self, name: str, size: int, epoch: Epoch, n_epochs: int) -> None:
-        done = self._done + size * epoch.epoch
-        self._on_progress(Progress(name, epoch, n_epochs, min(1.0, done / self._total)))
-
-    def finish(self, work: int) -> None:
-        self._done += work
-
-    def size(self, node: Node) -> int:
-        """Songs that the node's net learns from."""
-        return sum(self._n_songs[genre] for child in node.children for genre in genres_under(child))
