@@ -61,6 +61,14 @@ def test_an_unsure_answer_claims_nothing_and_says_why() -> None:
         "path": [["root", pytest.approx(1)]],
     }
     assert answer.reason == "right is only 70.0% likely; needed 75.0% for answers that are right 90.0% of the time"
+    for p, needed, said in [
+        (0.99987, 0.999951, "left is only 99.99% likely; needed 100.00% for"),
+        (0.9999496, 1.0, "left is only 99.99% likely; needed 100.00% for"),
+        (0.999998, 0.999999, "left is only 99.9998% likely; needed 99.9999% for"),
+        (0.9999988, 1.0, "left is only 99.9999% likely; needed 100.0000% for"),
+    ]:
+        nearly = {**dict.fromkeys("abcdef", 0.0), "a": p, "d": 1 - p}
+        assert answer_surely(PLAIN, "a", nearly, needed, 0.95).reason.startswith(said)
     assert answer_surely(CHAINED, "d", P, 0.45, 0.8).reason.startswith("second is only 40.0% likely; needed 45.0%")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hgenre.tree.conformal import genre_set, group_path
-from hgenre.tree.evidence import answer_path, path_probabilities
+from hgenre.tree.evidence import DECIMALS, answer_path, path_probabilities
 from hgenre.tree.spec import Node, TreeSpec, child_name, genres_under, home_path
 from hgenre.tree.stopping import deepest_step
 
@@ -57,10 +57,11 @@ def answer_surely(
     stop = deepest_step(path_p, threshold)
     if stop >= 0:
         return _at(tree, home[: len(home) - len(steps) + stop + 1], p)
+    found, needed = _told_apart(path_p[0], threshold)
     return abstain(
         tree,
         p,
-        f"{child_name(steps[0])} is only {path_p[0]:.1%} likely; needed {threshold:.1%} for answers that are right "
+        f"{child_name(steps[0])} is only {found} likely; needed {needed} for answers that are right "
         f"{target_accuracy:.1%} of the time",
     )
 
@@ -88,6 +89,12 @@ def abstain(tree: TreeSpec, p: Mapping[str, float], reason: str) -> Answer:
 def path_to(tree: TreeSpec, genre: str, p: Mapping[str, float]) -> Steps:
     """The way from the root to a genre, through its home where groups overlap."""
     return _with_p(home_path(tree, genre), p)
+
+
+def _told_apart(p: float, threshold: float) -> tuple[str, str]:
+    """Both as percentages, with a digit after the point and as many more as it takes until they differ."""
+    told = ((f"{p:.{n}%}", f"{threshold:.{n}%}") for n in range(1, DECIMALS - 1))
+    return next((pair for pair in told if pair[0] != pair[1]), (f"{p:.1%}", f"{threshold:.1%}"))
 
 
 def _at(tree: TreeSpec, path: Sequence[Node | str], p: Mapping[str, float]) -> Answer:
