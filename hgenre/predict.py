@@ -365,7 +365,7 @@ def load(
     target_accuracy: float | None = None,
     coverage: float | None = None,
 ) -> Model:
-    """A model by the name of a shipped bundle or the path of a bundle's directory; the rest is as for ``Model``.
+    """A model by the name of a shipped bundle or by the directory of a bundle or a run; the rest is as for ``Model``.
 
     Raises:
         BundleError: there is no such bundle, or it is damaged.

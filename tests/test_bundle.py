@@ -463,6 +463,20 @@ def test_bundle_that_was_set_aside_comes_back(place: Path) -> None:
     assert [p.name for p in place.parent.iterdir()] == ["bundle"]
 
 
+def test_a_runs_folder_stands_for_its_tree_or_else_for_its_flat_net(place: Path) -> None:
+    run = place.parent
+    assert find_bundle(run) == place
+    shutil.copytree(place, run / "flat")
+    assert find_bundle(run) == place
+    assert find_bundle(run, of_run=["flat"]) == run / "flat"
+    shutil.move(place, run / ".bundle.old")
+    assert find_bundle(run) == place
+    shutil.rmtree(run / ".bundle.old")
+    assert find_bundle(run) == run / "flat"
+    shutil.copy(run / "flat" / MANIFEST, run)
+    assert find_bundle(run) == run
+
+
 def test_leftover_of_a_finished_replacement_goes_away(place: Path) -> None:
     shutil.copytree(place, place.with_name(".bundle.old"))
     save_bundle(tiny_bundle(PLAIN, seed=5), place)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,6 +175,21 @@ def test_evaluate_scores_unseen_songs(hgenre: Callable[..., Finished], bundle_di
     assert "warning: hard routing gives the probabilities of the groups that slices enter, " in tables.out
     assert f"{1 - result['song']['accuracy']:.1%} of all; area under" in tables.out
     assert all(tables.out.count(genre) == 3 for genre in GENRES)  # no name is cut where no terminal sets a width
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect", "forecast"])
+def test_a_runs_folder_stands_for_its_bundle(
+    hgenre: Callable[..., Finished], bundle_dir: Path, unseen_csv: Path, corpus: Manifest, command: str
+) -> None:
+    asked: dict[str, Callable[[Path], list[Any]]] = {
+        "predict": lambda model: [corpus.audio_path(corpus.songs[0]), "--model", model],
+        "evaluate": lambda model: [model, "--manifest", unseen_csv, "--split", "test"],
+        "inspect": lambda model: [model],
+        "forecast": lambda model: [bundle_dir.parent / "results.json", "--tree", model],
+    }
+    done = hgenre(command, *asked[command](bundle_dir.parent), "--json")
+    assert done.status == 0
+    assert done == hgenre(command, *asked[command](bundle_dir), "--json")
 
 
 def test_evaluate_judges_mistakes_under_a_taxonomy(

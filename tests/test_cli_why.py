@@ -69,6 +69,7 @@ def test_a_bundle_alone_has_no_flat_net_unless_one_is_named(
     assert "flat net " not in done.out.split("\n", 1)[1]
     named = hgenre("why", alone, "--manifest", unseen, "--flat", bundle_dir.parent / "flat", "--json")
     assert json.loads(named.out)["ledger"]["flat"] is not None
+    assert hgenre("why", alone, "--manifest", unseen, "--flat", bundle_dir.parent, "--json").out == named.out
     itself = hgenre("why", bundle_dir.parent / "flat", "--manifest", unseen)
     assert itself.out.startswith("There are no groups to choose from")
 

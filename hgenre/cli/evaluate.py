@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, or a bundle's folder.")],
+    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, a bundle's folder, or a run's folder.")],
     manifest: Annotated[Path, typer.Option(help="The songs, in the contract's columns; see `hgenre index`.")],
     split: Annotated[str | None, typer.Option(help="Only songs whose split column holds this.")] = None,
     route: Decoder = None,

@@ -19,7 +19,9 @@ def forecast(
     ],
     tree: Annotated[
         str | None,
-        typer.Option(help="A configuration with groups, a shipped model, or a bundle's folder; else RESULTS's own."),
+        typer.Option(
+            help="A configuration with groups, a shipped model, a bundle's or a run's folder; else RESULTS's own."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:

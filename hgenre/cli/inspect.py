@@ -19,7 +19,7 @@ CAVEATS = {
 
 
 def inspect(
-    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, or a bundle's folder.")],
+    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, a bundle's folder, or a run's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Draw a bundle's tree and print its specs, results and data statement, after checking its digests."""

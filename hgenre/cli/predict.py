@@ -12,7 +12,9 @@ from hgenre.cli.route import Aggregation, Decoder, Unit, chosen_route
 
 def predict(
     songs: Annotated[list[Path], typer.Argument(help="Audio files, or folders whose audio files are all answered.")],
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or a bundle's folder.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str, typer.Option(help="Name of a shipped model, a bundle's folder, or a run's folder.")
+    ] = DEFAULT_MODEL,
     route: Decoder = None,
     unit: Unit = None,
     vote: Aggregation = None,

@@ -32,7 +32,8 @@ def why(
     manifest: Annotated[Path | None, typer.Option(help="Songs with genres: the account of all of them.")] = None,
     split: Annotated[str | None, typer.Option(help="Only songs whose split column holds this.")] = None,
     flat: Annotated[
-        str | None, typer.Option(help="The net without groups to compare with. Default: `flat` beside the bundle.")
+        str | None,
+        typer.Option(help="The net without groups to compare with, or its run. Default: `flat` beside the bundle."),
     ] = None,
     genre: Annotated[str | None, typer.Option(help="The true genre of the audio files.")] = None,
     allow_seen: Annotated[bool, typer.Option(help="Count songs the model has seen too; the result says so.")] = False,
@@ -61,13 +62,6 @@ def why(
         _why_manifest(bundle, manifest, split, flat, allow_seen, as_json)
 
 
-def _bundle_at(name: str) -> Path:
-    """The folder of a bundle by its name or path, or the one in a run's folder: of its tree, else of its flat net."""
-    place = find_bundle(name)
-    of_run = (place / kind for kind in ("bundle", "flat"))
-    return place if (place / "manifest.json").exists() else next(filter(Path.is_dir, of_run), place)
-
-
 def _why_files(bundle: str, songs: list[Path], genre: str | None, as_json: bool) -> None:
     from hgenre.bundle import load_bundle
     from hgenre.why import why_files
@@ -75,7 +69,7 @@ def _why_files(bundle: str, songs: list[Path], genre: str | None, as_json: bool)
     paths = list(audio_files(songs))
     if not paths:
         raise typer.BadParameter(f"no file with an audio format's ending in {', '.join(map(str, songs))}")
-    found = why_files(load_bundle(_bundle_at(bundle)), paths, true_genre=genre)
+    found = why_files(load_bundle(find_bundle(bundle)), paths, true_genre=genre)
     for song in found:
         if as_json:
             print(json.dumps(song))
@@ -97,9 +91,12 @@ def _why_manifest(
     from hgenre.data.cache import default_cache_dir
     from hgenre.why import why as run
 
-    place = _bundle_at(bundle)
+    place = find_bundle(bundle)
     beside = place.resolve().parent / "flat"
-    flat_place = find_bundle(flat) if flat else beside if beside.is_dir() and place.resolve() != beside else None
+    if flat is not None:
+        flat_place = find_bundle(flat, of_run=["flat"])
+    else:
+        flat_place = beside if beside.is_dir() and place.resolve() != beside else None
     loaded, rival = load_bundle(place), load_bundle(flat_place) if flat_place else None
     songs = songs_of(manifest, split)
     n_songs = len(songs.usable)
