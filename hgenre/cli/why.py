@@ -93,10 +93,8 @@ def _why_manifest(
 
     place = find_bundle(bundle)
     beside = place.resolve().parent / "flat"
-    if flat is not None:
-        flat_place = find_bundle(flat, of_run=["flat"])
-    else:
-        flat_place = beside if beside.is_dir() and place.resolve() != beside else None
+    has_rival = beside.is_dir() and place.resolve() != beside
+    flat_place = find_bundle(flat, of_run=["flat"]) if flat is not None else beside if has_rival else None
     loaded, rival = load_bundle(place), load_bundle(flat_place) if flat_place else None
     songs = songs_of(manifest, split)
     n_songs = len(songs.usable)
