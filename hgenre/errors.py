@@ -8,6 +8,7 @@
     │   ├── SilentAudioError      nothing loud enough to judge
     │   └── TooShortAudioError    holds less than half a slice
     ├── ConfigError               a run's configuration; lists every mistake with its dotted path
+    ├── OptionError               what a model was asked for and cannot give; lists every mistake by its option
     ├── TreeError                 groups and labels that do not make a genre tree
     ├── ManifestError             a manifest, a data folder or a split
     │   └── LeakError             songs (or artists, or duplicates) on both sides of a split
@@ -80,6 +81,16 @@ class ConfigError(HgenreError):
         count = "1 mistake" if len(self.problems) == 1 else f"{len(self.problems)} mistakes"
         lines = "".join(f"\n  {where}: {what}" for where, what in self.problems)
         super().__init__(f"{source}: {count} in the configuration:{lines}")
+
+
+class OptionError(HgenreError):
+    """What a model was asked for and cannot give; ``problems`` holds (argument's name, sentence) for every mistake."""
+
+    kind = "option"
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{name}: {what}" for name, what in self.problems))
 
 
 class TreeError(HgenreError):

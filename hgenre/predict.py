@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hgenre.bundle import Bundle, load_bundle
-from hgenre.errors import AudioError, BundleError, ConfigError, FeatureError, SilentAudioError
+from hgenre.errors import AudioError, BundleError, FeatureError, OptionError, SilentAudioError
 from hgenre.features import LogMelSpec, cut_slices, log_mel
 from hgenre.features.slices import SILENCE_DBFS
 from hgenre.shipped import find_bundle
@@ -112,7 +112,7 @@ class Model:
 
     Raises:
         FeatureError: the bundle wants features that cannot be computed from audio.
-        ConfigError: both of the above, one out of its range, or one together with hard routing or with another vote
+        OptionError: both of the above, one out of its range, or one together with hard routing or with another vote
             than by majority, as the songs of evidence were answered.
         BundleError: the bundle holds no evidence of held-out songs to find a threshold with.
     """
@@ -324,10 +324,13 @@ def _decision(
         return partial(answer_genre, tree)
     problems = [(name, f"found {v!r}, needed a share between 0 and 1") for name, v in asked.items() if not 0 < v < 1]
     if len(asked) == 2:
-        problems.append(("coverage", "asks for something else than target_accuracy; choose one of them"))
+        problems.append(("coverage", "asks for something else than a target accuracy does; choose one of them"))
     if route.decoder != "soft":
         problems.append(
-            (next(iter(asked)), "needs the probabilities of all genres, and hard routing gives a part; route softly")
+            (
+                next(iter(asked)),
+                "needs the probabilities of all genres, of which the hard route gives a part; take the soft one",
+            )
         )
     if route.aggregation != EVIDENCE_VOTE:
         problems.append(
@@ -338,12 +341,12 @@ def _decision(
             )
         )
     if problems:
-        raise ConfigError("predict", problems)
+        raise OptionError(problems)
     evidence = bundle.calibration.evidence if bundle.calibration else ()
     if not evidence:
         raise BundleError(
-            f"model {bundle.name} holds no evidence of held-out songs, which {' and '.join(asked)} needs; train it "
-            "again with this hgenre, or leave the option out"
+            f"model {bundle.name} holds no evidence of held-out songs, so it can be asked for no "
+            f"{next(iter(asked)).replace('_', ' ')}; train it again with this hgenre, or leave that out"
         )
     if coverage is not None:
         return partial(answer_set, tree, threshold=coverage_threshold(evidence, coverage), coverage=coverage)

@@ -268,13 +268,26 @@ def test_a_poor_terminal_gets_escapes_and_no_traceback(
         (["a.wav", "--model", "nosuch"], 1, "hgenre: no model 'nosuch': no such folder, and not among the shipped"),
         (["a.wav", "--model", "empty"], 1, "hgenre: empty holds no bundle: manifest.json is missing"),
         (["a.wav", "--target-accuracy", "high"], 2, "Invalid value for '--target-accuracy'"),
-        (["a.wav", "--target-accuracy", "2"], 2, "target_accuracy: found 2.0, needed a share between 0 and 1"),
+        (
+            ["a.wav", "--target-accuracy", "2"],
+            2,
+            "hgenre: --target-accuracy: found 2.0, needed a share between 0 and 1",
+        ),
         (
             ["a.wav", "--coverage", "0.9", "--target-accuracy", "0.9"],
             2,
-            "coverage: asks for something else than target",
+            "hgenre: --coverage: asks for something else than a target accuracy does; choose one of them",
         ),
-        (["a.wav", "--coverage", "0.9", "--route", "hard"], 2, "coverage: needs the probabilities of all genres, and"),
+        (
+            ["a.wav", "--coverage", "0.9", "--route", "hard"],
+            2,
+            "hgenre: --coverage: needs the probabilities of all gen",
+        ),
+        (
+            ["a.wav", "--coverage", "0", "--target-accuracy", "1", "--route", "hard"],
+            2,
+            "hgenre: --target-accuracy: found 1.0, needed a share between 0 and 1 hgenre: --coverage: found 0.0, ",
+        ),
         (["a.wav", "--vote", "loudest"], 2, "Invalid value for '--vote'"),
     ],
 )
@@ -302,8 +315,8 @@ def test_a_model_from_before_honest_answers_says_what_to_do(
     done = hgenre("predict", song, "--model", tmp_path / "old", "--target-accuracy", 0.9)
     assert (done.status, done.out) == (1, "")
     assert done.err == (
-        "hgenre: model tiny holds no evidence of held-out songs, which target_accuracy needs; train it again with this "
-        "hgenre, or leave the option out\n"
+        "hgenre: model tiny holds no evidence of held-out songs, so it can be asked for no target accuracy; train it "
+        "again with this hgenre, or leave that out\n"
     )
 
 

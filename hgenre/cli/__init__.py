@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from hgenre.cli.plain import plain_prediction
-from hgenre.errors import ConfigError, HgenreError, TreeError
+from hgenre.errors import ConfigError, HgenreError, OptionError, TreeError
 
 INTERRUPTED = 130
 
@@ -27,6 +27,10 @@ def main() -> None:
         from hgenre.cli.commands import app
 
         app(prog_name="hgenre")
+    except OptionError as error:
+        for name, what in error.problems:
+            print(f"hgenre: --{name.replace('_', '-')}: {what}", file=sys.stderr)
+        sys.exit(2)
     except HgenreError as error:
         print(f"hgenre: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError | TreeError) else 1)
