@@ -11,7 +11,7 @@ from hgenre.bundle import Bundle
 from hgenre.data.audio_slices import AudioSlices, read_ahead
 from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import clusters
-from hgenre.errors import AudioError, ManifestError, SilentAudioError
+from hgenre.errors import AudioError, ManifestError, OptionError, SilentAudioError
 from hgenre.evaluate import check_songs, frames_for, outcomes
 from hgenre.features import cut_slices
 from hgenre.features.slices import SILENCE_DBFS
@@ -92,11 +92,12 @@ def why_files(bundle: Bundle, paths: Sequence[str | Path], *, true_genre: str | 
 
     Raises:
         FeatureError: the bundle does not answer audio.
-        TreeError: the bundle does not know ``true_genre``.
+        OptionError: the bundle does not know ``true_genre``.
     """
     features = audio_features(bundle)
-    if true_genre is not None:
-        bundle.labels.index(true_genre)
+    if true_genre is not None and true_genre not in bundle.labels:
+        known = ", ".join(bundle.labels)
+        raise OptionError([("genre", f"model {bundle.name} does not know {true_genre!r}; it knows {known}")])
     errors: dict[int, AudioError] = {}
 
     def blocks() -> Iterator[list[np.ndarray]]:

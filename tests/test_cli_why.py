@@ -124,6 +124,13 @@ def test_wrong_usage_is_named(hgenre: Hgenre, bundle_dir: Path, arguments: list[
     assert message in " ".join(done.err.replace("│", " ").split())
 
 
+def test_a_genre_that_the_model_does_not_know_is_named(hgenre: Hgenre, bundle_dir: Path, corpus: Manifest) -> None:
+    done = hgenre("why", bundle_dir, corpus.audio_path(corpus.songs[0]), "--genre", "rock")
+    assert (done.status, done.out) == (2, "")
+    known = "clatterbop, fogsong, moorhum, pebbleskip"
+    assert done.err == f"hgenre: --genre: model tiny does not know 'rock'; it knows {known}\n"
+
+
 def test_a_folder_without_audio_is_named(hgenre: Hgenre, bundle_dir: Path, tmp_path: Path) -> None:
     done = hgenre("why", bundle_dir, tmp_path)
     assert done.status == 2

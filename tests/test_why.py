@@ -8,7 +8,7 @@ import pytest
 
 from hgenre.bundle import Bundle
 from hgenre.data.manifest import Manifest
-from hgenre.errors import FeatureError, LeakError, ManifestError, TreeError
+from hgenre.errors import FeatureError, LeakError, ManifestError, OptionError
 from hgenre.evaluate import evaluate
 from hgenre.features import ArraySpec
 from hgenre.predict import Model, SongAnswer
@@ -95,5 +95,7 @@ def test_files_go_the_ways_that_predict_answers(bundle: Bundle, model: Model, un
 def test_files_need_a_bundle_of_audio_and_a_genre_it_knows(bundle: Bundle) -> None:
     with pytest.raises(FeatureError, match=r"model tiny was trained on ready-made arrays \(dB\), which cannot be"):
         why_files(replace(bundle, features=ArraySpec(16, 31.25, "dB", 1.0)), ["song.wav"])
-    with pytest.raises(TreeError, match="genre 'polka' is not among clatterbop, fogsong"):
+    with pytest.raises(
+        OptionError, match="genre: model tiny does not know 'polka'; it knows clatterbop, fogsong, moor"
+    ):
         why_files(bundle, ["song.wav"], true_genre="polka")
