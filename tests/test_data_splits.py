@@ -1,5 +1,6 @@
 """Splits and the guard: clusters stay whole, shares are kept, order of rows is nothing, leaks are named."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,13 +133,48 @@ def test_wrong_shares_are_refused(shares: Mapping[str, float]) -> None:
 
 def test_too_few_clusters_are_refused() -> None:
     rows = [Song(f"{idx}", "", "g", artist="A") for idx in range(9)]
-    message = "no songs are left for valid, test: 9 songs form 1 clusters that must stay whole \\(protocol artist\\)"
-    with pytest.raises(ManifestError, match=message):
-        split_songs(rows, protocol="artist", shares=SHARES, seed=0)
+    rows += [Song(f"x{idx}", "", "h", artist=f"B{idx % 2}") for idx in range(4)]
+    with pytest.raises(ManifestError) as caught:
+        split_songs(rows, protocol="artist", shares={"train": 0.8, "valid": 0.05, "test": 0.15}, seed=0)
+    assert str(caught.value) == (
+        "no songs are left for valid, test: every genre is shared out by itself, and songs that belong together stay "
+        "together (protocol artist); even h has only 2 artists in 4 songs, and a share of 0.05 needs about 20 in a "
+        "genre; give more artists a genre, a larger share, or fewer folds"
+    )
+    with pytest.raises(ManifestError, match=r"even h has only 1 song, duplicates as one, and a share of 0\.1 needs"):
+        split_songs([Song("a", "", "h"), Song("b", "", "h", duplicate_of="a")], protocol="song", shares=SHARES, seed=0)
+    with pytest.raises(ManifestError, match="no songs are left for train, valid, test: there are none to share out"):
+        split_songs([], protocol="artist", shares=SHARES, seed=0)
     with pytest.raises(ManifestError, match="at least 2 folds, found 1"):
         folds(rows, protocol="song", n_folds=1, seed=0)
     with pytest.raises(ManifestError, match="no songs are left for 1, 2"):
-        folds(rows, protocol="artist", n_folds=3, seed=0)
+        folds(rows[:9], protocol="artist", n_folds=3, seed=0)
+
+
+@given(
+    parts=st.lists(st.integers(1, 20), min_size=2, max_size=5),
+    size=st.integers(1, 4),
+    n_genres=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_as_many_artists_as_were_needed_are_enough(parts: list[int], size: int, n_genres: int, seed: int) -> None:
+    shares = {f"{side}": part / sum(parts) for side, part in enumerate(parts)}
+
+    def split(n_genres: int, n_artists: int) -> dict[str, str]:
+        rows = [
+            Song(f"{genre}.{artist}.{i}", "", f"{genre}", artist=f"{genre} {artist}")
+            for genre in range(n_genres)
+            for artist in range(n_artists)
+            for i in range(size)
+        ]
+        return split_songs(rows, protocol="artist", shares=shares, seed=seed)
+
+    with pytest.raises(ManifestError, match=f"even 0 has only 1 artist in {size} songs, and a share of") as caught:
+        split(1, 1)
+    [n_needed] = re.findall(r"needs about (\d+) in a genre", str(caught.value))
+    for n_more in (0, 1, 3):
+        assert set(split(n_genres, int(n_needed) + n_more).values()) == set(shares)
 
 
 @given(counts=st.dictionaries(ID, st.integers(0, 12), min_size=1), seed=st.integers(0, 99), whole=st.integers(1, 9))

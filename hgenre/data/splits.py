@@ -60,10 +60,7 @@ def split_songs(songs: Iterable[Song], *, protocol: Protocol, shares: Mapping[st
     split = {song.song_id: list(shares)[sides[cluster_of[song.song_id]]] for song in songs}
     empty = [name for name in shares if name not in split.values()]
     if empty:
-        raise ManifestError(
-            f"no songs are left for {', '.join(empty)}: {len(songs)} songs form {len(set(cluster_of.values()))} "
-            f"clusters that must stay whole (protocol {protocol}); give more songs, fewer splits or other shares"
-        )
+        raise ManifestError(_too_few(songs, cluster_of, protocol, empty, min(shares[name] for name in empty)))
     return split
 
 
@@ -139,6 +136,31 @@ def _check_shares(shares: Mapping[str, float]) -> None:
     if not all(share > 0 for share in shares.values()) or not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-6):
         given = ", ".join(f"{name} {share:g}" for name, share in shares.items()) or "none"
         raise ManifestError(f"shares of the splits must be above 0 and add up to 1, found {given}")
+
+
+def _too_few(
+    songs: Sequence[Song], cluster_of: Mapping[str, str], protocol: Protocol, empty: Sequence[str], share: float
+) -> str:
+    """Which genre comes nearest to having clusters enough for every split, and how many would do.
+
+    If clusters hold equally many songs of one genre, ``1 / share`` of them are always enough: a split that lacks a
+    whole cluster of the genre is served before one that lacks less.
+    """
+    lost = f"no songs are left for {', '.join(empty)}: "
+    if not songs:
+        return f"{lost}there are none to share out; give songs"
+    members: dict[str, set[str]] = {}
+    for song in songs:
+        members.setdefault(song.genre, set()).add(cluster_of[song.song_id])
+    most = max(sorted(members), key=lambda genre: len(members[genre]))
+    n_found, n_needed = len(members[most]), math.ceil(1 / share - 1e-9)
+    found = f"{n_found} {protocol}{'s' if n_found > 1 else ''}"
+    found += f" in {sum(song.genre == most for song in songs)} songs" if protocol == "artist" else ", duplicates as one"
+    return (
+        f"{lost}every genre is shared out by itself, and songs that belong together stay together (protocol "
+        f"{protocol}); even {most} has only {found}, and a share of {share:.2g} needs about {n_needed} in a genre; "
+        f"give more {protocol}s a genre, a larger share, or fewer folds"
+    )
 
 
 def _listed_id(line: str) -> str:
