@@ -96,6 +96,15 @@ def test_an_interrupted_corpus_leaves_nothing(songs: list[InventedSong], tmp_pat
     assert os.listdir(tmp_path) == []
 
 
+def test_another_seed_shares_no_song_and_no_artist() -> None:
+    names = [
+        {name for song in invented_songs(1, seed) for name in (song.song_id, song.artist)} for seed in (0, 1, 10, 11)
+    ]
+    assert len(set.union(*names)) == sum(map(len, names)) == 4 * 2 * len(STYLES)
+    assert {"clatterbop.00000", "Amber Anvils"} <= names[0]
+    assert {"clatterbop.11.00000", "Amber Anvils (seed 11)"} <= names[3]
+
+
 def test_no_two_artists_share_a_name() -> None:
     assert len({artist_name(number) for number in range(1000)}) == 1000
 

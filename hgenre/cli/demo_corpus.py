@@ -11,7 +11,9 @@ def demo_corpus(
         Path, typer.Argument(help="New or empty folder for the songs and manifest.csv.", metavar="DIR")
     ],
     songs_per_genre: Annotated[int, typer.Option(min=1, help="Songs in each of the eight genres.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other songs of the same genres.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Another seed gives other songs by other artists, of the same genres.")
+    ] = 0,
 ) -> None:
     """Synthesise a small corpus of eight invented genres in three groups, as WAV, FLAC, OGG and MP3."""
     from rich.console import Console

@@ -46,7 +46,9 @@ def invented_songs(songs_per_genre: int, seed: int) -> Iterator[InventedSong]:
 
     The same arguments give the same arrays bit by bit on one machine. Every song has random streams of its own, so a
     song is the same in a smaller and in a larger corpus; only the forms, dealt out evenly within a genre, differ.
+    Corpora of different seeds share no song and no artist, nor a name of either: they tell the seed, unless it is 0.
     """
+    of_seed, by_seed = (f".{seed}", f" (seed {seed})") if seed else ("", "")
     for genre_idx, genre in enumerate(STYLES):
         # SeedSequence takes a missing last word for a zero, so all keys have four words.
         deal = np.random.default_rng((seed, genre_idx, 0, 0)).permutation(songs_per_genre)
@@ -59,9 +61,9 @@ def invented_songs(songs_per_genre: int, seed: int) -> Iterator[InventedSong]:
             n_samples = int(rng.integers(*DURATION_TENTHS_S, endpoint=True)) * sample_rate_hz // 10
             music = play(genre, artist, n_samples, sample_rate_hz, rng)
             yield InventedSong(
-                song_id=f"{genre}.{song_idx:05d}",
+                song_id=f"{genre}{of_seed}.{song_idx:05d}",
                 genre=genre,
-                artist=artist_name(artist_idx * len(STYLES) + genre_idx),
+                artist=artist_name(artist_idx * len(STYLES) + genre_idx) + by_seed,
                 form=FORMS[deal[song_idx] % len(FORMS)],
                 sample_rate_hz=sample_rate_hz,
                 waveform=record(music, artist, sample_rate_hz, n_channels, rng),
