@@ -1,6 +1,7 @@
 """Configurations: read with defaults, and every mistake in one go, each with its dotted path."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,18 @@ def test_configuration_survives_json() -> None:
         ({"nmae": "x"}, "nmae", "Unexpected keyword argument, found 'x'"),
         ({"optimiser": {"epoch": 3}}, "optimiser.epoch", "Unexpected keyword argument, found 3"),
         ({"optimiser": {"epochs": "many"}}, "optimiser.epochs", "valid integer"),
-        ({"optimiser": {"epochs": 2.5}}, "optimiser.epochs", "valid integer, got a number with a fractional part"),
-        ({"optimiser": 3}, "optimiser", "Input should be a dictionary"),
+        ({"optimiser": {"epochs": 2.5}}, "optimiser.epochs", "valid integer, found 2.5"),
+        ({"optimiser": {"epochs": "3"}}, "optimiser.epochs", "valid integer, found '3'"),
+        ({"optimiser": {"epochs": True}}, "optimiser.epochs", "valid integer, found True"),
+        ({"optimiser": {"learning_rate": "1e-3"}}, "optimiser.learning_rate", "valid number, found '1e-3'"),
+        ({"optimiser": {"resident": "no"}}, "optimiser.resident", "valid boolean, found 'no'"),
+        ({"rivals": {"shared_trunk": "no"}}, "rivals.shared_trunk", "valid boolean, found 'no'"),
+        ({"rivals": {"flat_ensembles": 0}}, "rivals.flat_ensembles", "valid boolean, found 0"),
+        ({"tree": {"warm_start": "false"}}, "tree.warm_start", "valid boolean, found 'false'"),
+        ({"seeds": ["1"]}, "seeds.0", "valid integer, found '1'"),
+        ({"net": {"widths": ["16"]}}, "net.widths.0", "valid integer, found '16'"),
+        ({"augment": {"gain_db": date(2026, 1, 1)}}, "augment.gain_db", "valid number, found '2026-01-01'"),
+        ({"optimiser": 3}, "optimiser", "Input should be a table"),
         ({"net": {"kind": "cnn"}}, "net.kind", "Input should be 'short_chunk' or 'deep_cnn', found 'cnn'"),
         ({"net": {"widths": ["x"]}}, "net.widths.0", "valid integer"),
         ({"specialist_net": {"width": [4]}}, "specialist_net.width", "Unexpected keyword argument"),
@@ -97,7 +108,7 @@ def test_configuration_survives_json() -> None:
             "data.protocol",
             "'artist', 'listed' or 'slice-random'",
         ),
-        ({"tree": {"groups": 3}}, "tree.groups", "valid list"),
+        ({"tree": {"groups": 3}}, "tree.groups", "valid array"),
         ({"features": {"slice_s": float("inf")}}, "features.slice_s", "finite number"),
         ({"net": {"dropout": float("nan")}}, "net.dropout", "finite number"),
         ({"name": "a b"}, "name", "found 'a b', needed letters, digits, dot, dash, underscore"),
@@ -128,7 +139,10 @@ def test_configuration_survives_json() -> None:
         ({"augment": {"mixup_alpha": -1.0}}, "augment.mixup_alpha", "0 or more"),
         ({"net": {"dropout": 1.0}}, "net.dropout", "in [0, 1)"),
         ({"net": {"widths": []}}, "net.widths", "widths of at least 1"),
-        ({"specialist_net": {"dense_widths": [4, 0]}}, "specialist_net.dense_widths", "at least 1"),
+        ({"specialist_net": {"dense_widths": [4, 0]}}, "specialist_net.dense_widths", "two widths of at least 1"),
+        ({"net": {"dense_widths": [16]}}, "net.dense_widths", "found (16,), needed two widths of at least 1"),
+        ({"net": {"dense_widths": [16, 8, 4]}}, "net.dense_widths", "found (16, 8, 4), needed two widths of at least"),
+        ({"net": {"dense_widths": []}}, "net.dense_widths", "found (), needed two widths of at least 1"),
     ],
 )
 def test_each_mistake_is_named_with_its_path(values: dict[str, Any], where: str, message: str) -> None:

@@ -25,7 +25,7 @@ class NetSpec:
 
     kind: NetKind = "short_chunk"
     widths: tuple[int, ...] = (16, 32, 64, 128)
-    dense_widths: tuple[int, int] = (256, 64)
+    dense_widths: tuple[int, ...] = (256, 64)
     dropout: float = 0.3
 
 

@@ -1,5 +1,6 @@
 """A run's configuration: frozen dataclasses, read from TOML through one border that reports every mistake at once."""
 
+import json
 import os
 import re
 import tomllib
@@ -201,12 +202,20 @@ def read_groups(path: str | Path) -> dict[str, Any] | list[Any] | None:
 
 
 def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -> RunConfig:
-    """A configuration from plain values; the border where types are checked. Raises ConfigError."""
+    """A configuration from plain values; the border where types are checked. Raises ConfigError.
+
+    Types are strict: the text "no" is no boolean and "3" no number; a whole number stands for a float, not 2.0 for 2.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     adapter = TypeAdapter(RunConfig)
+
+    def checked(plain: Mapping[str, Any]) -> RunConfig:
+        # As JSON, because of Python's values the strict border takes neither lists for tuples nor tables for classes.
+        return adapter.validate_json(json.dumps(dict(plain), default=str), strict=True)
+
     try:
-        config = adapter.validate_python(dict(values))
+        config = checked(values)
         problems = _out_of_range(config)
     except ValidationError as error:
         problems = []
@@ -214,11 +223,13 @@ def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -
         for item in error.errors():
             parts = [part for part in item["loc"] if not _is_union_branch(part)]
             where = ".".join(str(part) for part in parts) or "configuration"
-            problems.append((where, f"{item['msg']}, found {item.get('input')!r}"[:300]))
+            problems.append(
+                (where, f"{item['msg'].replace('an object', 'a table')}, found {item.get('input')!r}"[:300])
+            )
             sound = _without(sound, parts)
         # Where what is left is no configuration either, its ranges cannot be judged.
         with suppress(ValidationError):
-            problems += _out_of_range(adapter.validate_python({"name": "unnamed", **sound}))
+            problems += _out_of_range(checked({"name": "unnamed", **sound}))
     if problems:
         raise ConfigError(source, list(dict.fromkeys(problems)))
     return config
@@ -308,7 +319,15 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
             (f"{name}.widths", net.widths, len(net.widths) >= 1 and min(net.widths) >= 1, "widths of at least 1")
             for name, net in nets
         ),
-        *((f"{name}.dense_widths", net.dense_widths, min(net.dense_widths) >= 1, "at least 1") for name, net in nets),
+        *(
+            (
+                f"{name}.dense_widths",
+                net.dense_widths,
+                len(net.dense_widths) == 2 and min(net.dense_widths) >= 1,
+                "two widths of at least 1",
+            )
+            for name, net in nets
+        ),
     ]  # fmt: skip
     problems = [(where, f"found {found!r}, needed {needed}") for where, found, fine, needed in rules if not fine]
     for side in set(data.lists) - {"train", "valid", "test"}:
