@@ -209,11 +209,27 @@ def test_honest_answers_read_alike_in_every_form(
             continue
         name = "/".join(genres) + (f" ({claim['label']})" if claim["kind"] == "group" else "")
         votes = f"{sum(record['votes'][genre] for genre in genres)} of {record['n_slices']} slices"
-        assert line.startswith(f"{name:<12} {sum(p[genre] for genre in genres):>4.0%}   ")
-        assert line.endswith(f"   {votes}   {record['path']}")
+        way = " › ".join(f"{step} {p:.0%}" for step, p in claim["path"][1:])
+        facts = [f"{name:<12} {sum(p[genre] for genre in genres):>4.0%}", way, votes, record["path"]]
+        assert line == "   ".join(filter(None, facts))
     assert {record["answer"]["kind"] for record in good} & {"group", "set"}
     timeline = csv.DictReader(io.StringIO(hgenre(*ask, "--csv", "--timeline").out))
     assert list(next(timeline))[:6] == ["path", "genre", "confidence", "answer", "kind", "start_s"]
+
+
+def test_a_set_stands_without_the_way_of_the_vote(
+    hgenre: Run, bundle: Bundle, model: Model, song: Path, tmp_path: Path
+) -> None:
+    [answer] = model.predict(song)
+    assert isinstance(answer, SongAnswer)
+    lowest, *three = sorted(answer.probabilities, key=answer.probabilities.__getitem__)
+    between = (answer.probabilities[lowest] + answer.probabilities[three[0]]) / 2
+    evidence = (SongEvidence(between, (0.9, 0.0), 1),) * 30
+    assert bundle.calibration
+    save_bundle(replace(bundle, calibration=replace(bundle.calibration, evidence=evidence)), tmp_path / "sets")
+    done = hgenre("predict", song, "--model", tmp_path / "sets", "--coverage", 0.9)
+    genres = "/".join(genre for genre in model.genres if genre != lowest)
+    assert re.fullmatch(rf"{genres} +\d+%   \d of {answer.n_slices} slices   {re.escape(str(song))}\n", done.out)
 
 
 @pytest.mark.parametrize("form", ["mp3", "wav", "ogg"])

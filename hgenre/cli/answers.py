@@ -132,11 +132,11 @@ def _text_writer(timeline: bool) -> Writer:
         if claim.kind == "abstain":
             print(f"{'not sure':<17}   {claim.reason}   {answer.path}", flush=True)
         else:
-            path = claim.path if claim.label else answer.tree_path
-            way = " › ".join(f"{name} {p:.0%}" for name, p in path[1:])
+            way = " › ".join(f"{name} {p:.0%}" for name, p in claim.path[1:])
             votes = f"{sum(answer.votes[genre] for genre in claim.genres)} of {answer.n_slices} slices"
             p = min(1.0, sum(answer.probabilities[genre] for genre in claim.genres))
-            print(f"{_words(claim):<12} {p:>4.0%}   {way}   {votes}   {answer.path}", flush=True)
+            facts = [f"{_words(claim):<12} {p:>4.0%}", *([way] if way else []), votes, answer.path]
+            print("   ".join(facts), flush=True)
         for warning in answer.warnings:
             if warning == claim.reason:
                 continue
