@@ -13,9 +13,9 @@ from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import clusters
 from hgenre.errors import AudioError, ManifestError, OptionError, SilentAudioError
 from hgenre.evaluate import check_songs, frames_for, outcomes
-from hgenre.features import cut_slices
+from hgenre.features import cut_slices, steady, voiced
 from hgenre.features.slices import SILENCE_DBFS
-from hgenre.predict import SongFault, audio_features
+from hgenre.predict import STEADY, SongFault, audio_features
 from hgenre.tree.calibration import temper
 from hgenre.tree.one_song import why_song
 from hgenre.tree.spec import tree_to_json
@@ -88,7 +88,9 @@ def why(
 
 
 def why_files(bundle: Bundle, paths: Sequence[str | Path], *, true_genre: str | None = None) -> list[dict[str, Any]]:
-    """``why_song`` of audio files, with their ``path`` first; a file that cannot be judged has ``error`` in its place.
+    """``why_song`` of audio files, with their ``path`` first and ``predict``'s ``warnings`` last.
+
+    A file that cannot be judged has ``error`` in its place.
 
     Raises:
         FeatureError: the bundle does not answer audio.
@@ -98,13 +100,17 @@ def why_files(bundle: Bundle, paths: Sequence[str | Path], *, true_genre: str | 
     if true_genre is not None and true_genre not in bundle.labels:
         known = ", ".join(bundle.labels)
         raise OptionError([("genre", f"model {bundle.name} does not know {true_genre!r}; it knows {known}")])
+    streams = [AudioSlices(path, features, bundle.slices) for path in paths]
     errors: dict[int, AudioError] = {}
+    noise: set[int] = set()
 
     def blocks() -> Iterator[list[np.ndarray]]:
-        streams = [AudioSlices(path, features, bundle.slices) for path in paths]
         for i, stream in enumerate(read_ahead(streams)):
             try:
-                yield list(stream)
+                held = list(stream)
+                if all(steady(block, features)[voiced(block, features)].all() for block in held):
+                    noise.add(i)
+                yield held
             except AudioError as error:
                 errors[i] = error
                 yield []
@@ -131,9 +137,11 @@ def why_files(bundle: Bundle, paths: Sequence[str | Path], *, true_genre: str | 
                     own,
                     route=bundle.route,
                     path_temperature=bundle.path_temperature,
+                    song_temperature=bundle.song_temperature,
                     true_genre=true_genre,
                     start_s=start_s,
                 ),
+                "warnings": [*streams[i].warnings, *([STEADY] if i in noise else [])],
             }
         )
     return found

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hgenre.bundle import Bundle
 from hgenre.data.manifest import Manifest, rebase, write_manifest
 from hgenre.held_out import write_held_out
+from hgenre.predict import STEADY
 from hgenre.train import RunResult
+from tests.audio_files import write_sound
 from tests.conftest import Finished
 from tests.held_out_songs import held_out_songs
 from tests.small_trees import OVERLAPPING
@@ -96,7 +99,9 @@ def test_songs_show_their_ways_and_faults_are_named(
     assert done.status == 1
     assert f"{tmp_path / 'none.wav'}: cannot be opened" in done.err
     assert "hgenre: 1 of 2 files have no answer" in done.err
-    assert done.out.startswith(f"{files[0]}\n{good['verdict']}\nway        {good['way'][1][0]} ")
+    given = f"predict gives {good['answer']} {good['confidence']:.0%}; ways and nodes are told before"
+    head = f"{files[0]}\n{good['verdict']}\n{given} path and song are calibrated\nway        {good['way'][1][0]} "
+    assert done.out.startswith(head)
     rows = cells(done.out)
     root = good["nodes"][0]
     children = ", ".join(f"{c['child']} {c['votes']} ({c['p']:.0%})" for c in root["children"])
@@ -107,6 +112,12 @@ def test_songs_show_their_ways_and_faults_are_named(
             " › ".join(slice_["way"][1:]),
             f"{slice_['genre']} {slice_['p']:.0%}",
         ]
+
+
+def test_a_song_of_steady_noise_is_told(hgenre: Hgenre, bundle_dir: Path, tmp_path: Path) -> None:
+    noise = write_sound(tmp_path / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 8000)
+    done = hgenre("why", bundle_dir, noise)
+    assert done.out.splitlines()[3] == f"warning: {STEADY}"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from hgenre.evaluate import evaluate
 from hgenre.features import ArraySpec
 from hgenre.predict import Model, SongAnswer
 from hgenre.train import RunResult
+from hgenre.tree.calibration import Calibration
+from hgenre.tree.route import Route
 from hgenre.tree.spec import flat_tree
 from hgenre.why import why, why_files
-from tests.audio_files import write_sound
+from tests.audio_files import cut, tones, write_sound
 from tests.test_account import row_of
 
 
@@ -82,6 +84,8 @@ def test_files_go_the_ways_that_predict_answers(bundle: Bundle, model: Model, un
     for found, answer in zip((first, second), model.predict(paths), strict=True):
         assert isinstance(answer, SongAnswer)
         assert (found["path"], found["answer"], found["n_slices"]) == (answer.path, answer.genre, answer.n_slices)
+        assert found["confidence"] == pytest.approx(answer.confidence, rel=1e-4)
+        assert found["confidence"] != pytest.approx(found["way"][-1][1], rel=1e-4)
         assert [row["start_s"] for row in found["slices"]] == [slice.start_s for slice in answer.slices]
         assert [row["genre"] for row in found["slices"]] == [slice.genre for slice in answer.slices]
         np.testing.assert_allclose([row["p"] for row in found["slices"]], [s.p for s in answer.slices], rtol=1e-4)
@@ -90,6 +94,28 @@ def test_files_go_the_ways_that_predict_answers(bundle: Bundle, model: Model, un
         "kind": "silent",
         "message": "none of its slices is loud enough to judge (above -80 dB re full scale)",
     }
+
+
+@pytest.mark.parametrize("route", [Route(), Route("hard"), Route(aggregation="mean_probability")])
+def test_files_have_the_confidence_and_the_warnings_of_predict(
+    bundle: Bundle, unseen: Manifest, tmp_path: Path, route: Route
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    rhythm = np.repeat(np.tile([1.0, 0.001], 8), 1000)
+    paths = [
+        write_sound(tmp_path / "noise.wav", noise, 8000),
+        write_sound(tmp_path / "half.wav", np.concatenate([noise, noise * rhythm]), 8000),
+        write_sound(tmp_path / "short.wav", tones(0.7)),
+        cut(write_sound(tmp_path / "cut.wav", tones(6.0)), 0.6),
+        unseen.audio_path(unseen.songs[0]),
+    ]
+    calibrated = replace(bundle, route=route, calibration=Calibration(1.3, 0.6))
+    told = why_files(calibrated, paths)
+    for found, answer in zip(told, Model(calibrated).predict(paths), strict=True):
+        assert isinstance(answer, SongAnswer)
+        assert found["warnings"] == list(answer.warnings)
+        assert found["confidence"] == pytest.approx(answer.confidence, rel=1e-4)
+    assert [len(found["warnings"]) for found in told] == [1, 0, 2, 2, 0]
 
 
 def test_files_need_a_bundle_of_audio_and_a_genre_it_knows(bundle: Bundle) -> None:

@@ -210,6 +210,10 @@ def _print_song(song: dict[str, Any]) -> None:
 
     console = _console()
     console.print(escape(f"{song['path']}\n{song['verdict']}"))
+    given = f"predict gives {song['answer']} {song['confidence']:.0%}"
+    console.print(escape(f"{given}; ways and nodes are told before path and song are calibrated"))
+    for warning in song["warnings"]:
+        console.print(escape(f"warning: {warning}"))
     for name in ("way", "runner_up"):
         if steps := song[name]:
             way = " › ".join(f"{step} {p:.0%}" for step, p in steps[1:])

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from hgenre.tree.calibration import temper
+from hgenre.tree.calibration import sharpen, temper
 from hgenre.tree.decode import decode, home_children
 from hgenre.tree.ledger import item_choices
 from hgenre.tree.posterior import NodeLogp
@@ -34,6 +34,7 @@ def why_song(
     *,
     route: Route | None = None,
     path_temperature: float = 1.0,
+    song_temperature: float = 1.0,
     true_genre: str | None = None,
     start_s: Sequence[float] | None = None,
 ) -> dict[str, Any]:
@@ -43,10 +44,12 @@ def why_song(
         node_logp: as for ``account``, of one song's slices, at least one.
         route: how the tree answers; soft by majority when None.
         path_temperature: of the posterior, under ``soft``; it changes what ``slices`` say, not the ways.
+        song_temperature: of the mean over slices, under ``soft``; it changes the confidence alone.
         start_s: (slice,) where each slice begins.
 
     Returns:
-        * ``answer``, ``true_genre`` (or null), ``n_slices``; ``verdict``, one sentence;
+        * ``answer``, its ``confidence`` as ``predict`` calibrates it, ``true_genre`` (or null), ``n_slices``;
+          ``verdict``, one sentence;
         * ``way``: ``[name, probability]`` from the root down to the answer, on its likeliest path; ``runner_up``: the
           same for the likeliest path to another genre;
         * ``decided``: ``outcome, node, child, p, rival, rival_p``, and ``by_vote``: whether the slices' vote at the
@@ -72,7 +75,11 @@ def why_song(
     logp = decode(tree, node_logp, *song, decoder=route.decoder, unit=route.unit)
     if route.decoder == "soft":
         logp = temper(logp, path_temperature)
-    answer = tree.labels.genres[int(answer_songs(sum_sorted_slices(logp, *song), route.aggregation).genre_idx[0])]
+    answers = answer_songs(sum_sorted_slices(logp, *song), route.aggregation)
+    answer_idx, p = int(answers.genre_idx[0]), answers.probabilities[0]
+    if route.decoder == "soft":
+        p = sharpen(p, song_temperature)
+    answer = tree.labels.genres[answer_idx]
     voted = {k: int(v[0]) for k, v in item_choices(tree, node_logp, *song, "song", route.aggregation).items()}
     preferred = item_choices(tree, node_logp, *song, "slice")
 
@@ -84,6 +91,7 @@ def why_song(
     votes = {name: np.bincount(preferred[name], minlength=len(p)) for name, p in node_p.items()}
     return {
         "answer": answer,
+        "confidence": float(p[answer_idx]),
         "true_genre": true_genre,
         "n_slices": n_slices,
         "verdict": _song_verdict(answer, true_genre, decided),
