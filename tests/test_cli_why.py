@@ -19,7 +19,7 @@ from hgenre.train import RunResult
 from tests.audio_files import write_sound
 from tests.conftest import Finished
 from tests.held_out_songs import held_out_songs
-from tests.small_trees import OVERLAPPING
+from tests.small_trees import OVERLAPPING, RAGGED
 
 Hgenre = Callable[..., Finished]
 
@@ -174,6 +174,15 @@ def test_a_run_without_a_tree_tells_of_its_flat_net(hgenre: Hgenre, tmp_path: Pa
     assert done.status == 0
     assert done.out.startswith(f"The flat model named the genre of **{100 * song['accuracy']:.1f} %** of 30 test songs")
     assert done.out.endswith("The run has no tree, so no group is chosen and nothing is lost by routing.\n\n")
+
+
+def test_in_a_deeper_tree_the_first_choice_alone_is_taken_for_right(hgenre: Hgenre, tmp_path: Path) -> None:
+    write_held_out(tmp_path / "outputs.npz", [held_out_songs(60, tree=RAGGED, others=())])
+    found = json.loads(hgenre("why", tmp_path, "--json").out)["ledger"]
+    first_right = found["songs"]["oracle_router_accuracy"]
+    [oracle] = [r for r in found["answers"] if (r["decoder"], r["aggregation"]) == ("oracle", "majority")]
+    assert oracle["accuracy"] > first_right
+    assert f"right if root alone never erred (A + R) {first_right:.1%}, if it guessed " in hgenre("why", tmp_path).out
 
 
 def test_a_tiny_p_value_is_not_written_as_zero(hgenre: Hgenre, tmp_path: Path) -> None:

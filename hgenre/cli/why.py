@@ -160,11 +160,11 @@ def print_account(console: "Console", found: dict[str, Any]) -> None:
     )
     console.print(square)
     given = songs["accuracy_given_right_routing"]
-    guessing = found["random_router"]["A"]
+    guessing, router = found["random_router"]["A"], escape(songs["nodes"][0]["node"])
     console.print(
         f"group chosen rightly {songs['routing_accuracy']:.1%}; genre found, given the right group "
-        f"{'-' if given is None else f'{given:.1%}'}; right if the group were always right (A + R) "
-        f"{songs['oracle_router_accuracy']:.1%}, if it were guessed {guessing:.1%}; covariance "
+        f"{'-' if given is None else f'{given:.1%}'}; right if {router} alone never erred (A + R) "
+        f"{songs['oracle_router_accuracy']:.1%}, if it guessed {guessing:.1%}; covariance "
         f"{100 * songs['covariance']:+.1f} points (above 0: songs hard to route are hard to name)"
     )
     console.print(
