@@ -169,8 +169,8 @@ def test_evaluate_scores_unseen_songs(hgenre: Callable[..., Finished], bundle_di
     assert f"tiny, route hard/song/majority, {result['n_songs']} songs" in tables.out
     assert f"songs   {result['song']['accuracy']:.1%}" in tables.out
     ece = result["confidence"]["ece"]
-    assert f"calibration error {ece['value']:.1%}, chance alone makes {ece['calibrated']:.1%}; " in tables.out
-    assert f"without the noise of few songs {ece['corrected']:.1%}  [{ece['interval'][0]:.1%}, " in tables.out
+    assert f"ECE (calibration error) {ece['value']:.1%}, ECE by noise {ece['calibrated']:.1%}, " in tables.out
+    assert f"ECE less noise {ece['corrected']:.1%}  [{ece['interval'][0]:.1%}, " in tables.out
     assert "Brier score " not in tables.out
     assert "warning: hard routing gives the probabilities of the groups that slices enter, " in tables.out
     assert f"{1 - result['song']['accuracy']:.1%} of all; area under" in tables.out

@@ -15,6 +15,7 @@ from hgenre.bundle import Bundle
 from hgenre.data.manifest import Manifest, rebase, write_manifest
 from hgenre.held_out import write_held_out
 from hgenre.predict import STEADY
+from hgenre.report.ledger import ledger_facts
 from hgenre.train import RunResult
 from tests.audio_files import write_sound
 from tests.conftest import Finished
@@ -47,20 +48,21 @@ def test_tables_show_the_account_and_the_flat_net_beside_the_bundle(
     found, rows = told["ledger"], cells(done.out)
     assert done.out.startswith(found["verdict"] + "\n")
     songs, n = found["songs"], found["n_songs"]
-    share = {cell: f"{songs[cell] / n:.1%} ({songs[cell]})" for cell in "ALRB"}
+    share = {cell: f"{100 * songs[cell] / n:.1f} % ({songs[cell]})" for cell in "ALRB"}
     assert ["sent to its group", f"A {share['A']}: right", f"L {share['L']}: lost inside the group"] in rows
     assert [row[0] for row in rows[2:5]] == ["root", "percussive", "drone"]
     assert [row[1] for row in rows[2:5]] == ["the group", "the genre", "the genre"]
     for node, row in zip(songs["nodes"], rows[2:5], strict=True):
-        assert row[2:] == [str(node["n_passing"]), str(node["n_wrong"]), f"{100 * node['blame'] / n:.1f}"]
+        assert row[2:] == [str(node["n_passing"]), str(node["n_wrong"]), f"{node['blame']:.1f}"]
     for genre, row in zip(songs["genres"], rows[5:9], strict=True):
         assert row == [str(genre[key]) for key in ("genre", "n", "A", "L", "R", "B")]
-    accuracies = [f"{row['accuracy']:.1%} " for row in found["answers"]]
+    assert all(fact in done.out.splitlines() for fact in ledger_facts(found))
+    accuracies = [f"{100 * row['accuracy']:.1f} % [" for row in found["answers"]]
     shown = [cell for row in rows[9:] for cell in row[1:]]
     assert len(shown) == len(accuracies) == 18
     assert all(cell.startswith(accuracy) for cell, accuracy in zip(shown, accuracies, strict=True))
     assert told["flat_model"] is not None
-    assert f"flat net {found['flat']['accuracy']:.1%} [" in done.out
+    assert f"flat net {100 * found['flat']['accuracy']:.1f} % [" in done.out
 
 
 def test_a_bundle_alone_has_no_flat_net_unless_one_is_named(
@@ -182,7 +184,10 @@ def test_in_a_deeper_tree_the_first_choice_alone_is_taken_for_right(hgenre: Hgen
     first_right = found["songs"]["oracle_router_accuracy"]
     [oracle] = [r for r in found["answers"] if (r["decoder"], r["aggregation"]) == ("oracle", "majority")]
     assert oracle["accuracy"] > first_right
-    assert f"right if root alone never erred (A + R) {first_right:.1%}, if it guessed " in hgenre("why", tmp_path).out
+    assert (
+        f"right if root alone never erred (A + R) {100 * first_right:.1f} %; if it guessed"
+        in hgenre("why", tmp_path).out
+    )
 
 
 def test_a_tiny_p_value_is_not_written_as_zero(hgenre: Hgenre, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hgenre.labels import Labels
 from hgenre.metrics.classification import score
 from hgenre.metrics.intervals import mcnemar_exact, paired_bootstrap
 from hgenre.metrics.reliability import confidence_report
+from hgenre.report.ledger import ledger_facts
 from hgenre.report.markdown import render
 from hgenre.report.table import escape, table
 from hgenre.tree.draw import draw_tree
@@ -228,34 +229,40 @@ def test_the_ledger_is_told() -> None:
     ledger = results["ledger"]
     songs, text = ledger["songs"], render(results)
     assert f"## Why (songs)\n\n{escape(ledger['verdict'])}\n" in text
-    assert f"| sent to the right group | {songs['A']} | {songs['L']} |\n" in text
-    assert f"| sent to a wrong group | {songs['R']} | {songs['B']} |\n" in text
+    assert f"| sent to its group | A {songs['A']} | L {songs['L']} |\n" in text
+    assert f"| sent to another group | R {songs['R']} | B {songs['B']} |\n" in text
     root, left, _ = songs["nodes"]
-    assert f"| root | group | 97 | {root['n_wrong']} | {root['blame']:.1f} |" in text
-    assert f"| left | genre | {left['n_passing']} | {left['n_wrong']} | {left['blame']:.1f} |" in text
-    assert f"the first row: {100 * songs['routing_accuracy']:.1f} %;" in text
-    assert f"each group as this one: {100 * ledger['random_router']['A']:.1f} %" in text
-    assert f"songs that go one way: {100 * ledger['residue']:+.1f} points" in text
-    assert "rescued" not in text
+    assert f"| root | the group | 97 | {root['n_wrong']} | {root['blame']:.1f} |" in text
+    assert f"| left | the genre | {left['n_passing']} | {left['n_wrong']} | {left['blame']:.1f} |" in text
+    facts = ledger_facts(ledger)
+    assert "\n".join(f"- {escape(fact)}" for fact in facts) in text
+    assert facts[0].startswith(f"group chosen rightly {100 * songs['routing_accuracy']:.1f} %; genre found, given")
+    never_erred = (
+        f"right if root alone never erred (A + R) {100 * songs['oracle_router_accuracy']:.1f} %; if it guessed"
+    )
+    assert facts[1].startswith(never_erred)
+    assert facts[1].endswith(f", {100 * ledger['random_router']['A']:.1f} %")
+    assert facts[2].startswith(f"covariance {100 * songs['covariance']:+.1f} points")
+    assert facts[3].endswith(f"then a vote: {100 * ledger['residue']:+.1f} points beside A")
 
 
 def test_rescues_are_told_where_groups_overlap() -> None:
     ledger = ledger_of(OVERLAPPING)
     assert ledger["songs"]["rescued"] > 0
-    told = f"songs rescued by a wrong group that lists their genre too: {ledger['songs']['rescued']}"
+    told = f"right (A, and {ledger['songs']['rescued']} rescued by another group that holds their genre)"
     assert told in render(example() | {"ledger": ledger})
 
 
 def test_a_tree_without_groups_has_no_routing_table() -> None:
     text = render(example() | {"ledger": ledger_of(FLAT)})
     assert "There are no groups to choose from" in text
-    assert "sent to the right group" not in text
+    assert "sent to its group" not in text
 
 
 def test_a_router_that_is_never_right_has_no_accuracy_below() -> None:
     results = trusted_example()
     results["ledger"]["songs"]["accuracy_given_right_routing"] = None
-    assert "accuracy where the group is right: –\n" in render(results)
+    assert "genre found, given the right group –\n" in render(results)
 
 
 def test_joint_fine_tuning_stands_beside_the_tree_without_it() -> None:

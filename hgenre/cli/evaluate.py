@@ -88,15 +88,15 @@ def _print_confidence(console: "Console", confidence: dict[str, Any]) -> None:
     ece = confidence["ece"]
     low, high = ece["interval"]
     console.print(
-        f"confidence: calibration error {ece['value']:.1%}, chance alone makes {ece['calibrated']:.1%}; without the "
-        f"noise of few songs {ece['corrected']:.1%}  [{low:.1%}, {high:.1%}]"
+        f"confidence: ECE (calibration error) {ece['value']:.1%}, ECE by noise {ece['calibrated']:.1%}, "
+        f"ECE less noise {ece['corrected']:.1%}  [{low:.1%}, {high:.1%}]"
     )
     if confidence["log_loss"] is not None:
         console.print(f"log-loss {confidence['log_loss']:.2f}, Brier score {confidence['brier']:.2f}")
     curve = confidence["risk_coverage"]
     wrong = [next(point for point in curve if point[0] >= share) for share in (0.25, 0.5, 0.75, 1.0)]
     shares = ", ".join(f"{risk:.1%} of the surest {coverage:.0%}" for coverage, risk in wrong[:-1])
-    console.print(f"wrong: {shares}, {wrong[-1][1]:.1%} of all; area under that curve {confidence['aurc']:.3f}")
+    console.print(f"wrong: {shares}, {wrong[-1][1]:.1%} of all; area under that curve (AURC) {confidence['aurc']:.3f}")
 
 
 def _print_taxonomy(console: "Console", found: dict[str, Any]) -> None:

@@ -148,44 +148,28 @@ def print_account(console: "Console", found: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from hgenre.report.figures import p_value
+    from hgenre.report.figures import p_value, percent
+    from hgenre.report.ledger import FOUND, NODE_COLUMNS, ROUTED, SQUARE, ledger_facts, node_rows
 
-    songs, slices, n = found["songs"], found["slices"], found["n_songs"]
+    songs, slices = found["songs"], found["slices"]
     console.print(escape(found["verdict"]) + "\n")
 
-    square = Table(f"{n} songs, one path each", "its genre found there", "another genre found there")
-    square.add_row("sent to its group", _cell("A", songs, "right"), _cell("L", songs, "lost inside the group"))
-    square.add_row(
-        "sent to another group", _cell("R", songs, "lost by the choice of group"), _cell("B", songs, "lost by both")
-    )
+    square = Table(f"{songs['n']} songs, one path each", *FOUND)
+    for routed, row in zip(ROUTED, SQUARE, strict=True):
+        square.add_row(routed, *(f"{cell} {_share(cell, songs)} ({songs[cell]}): {meaning}" for cell, meaning in row))
     console.print(square)
-    given = songs["accuracy_given_right_routing"]
-    guessing, router = found["random_router"]["A"], escape(songs["nodes"][0]["node"])
+    console.print(escape("\n".join(ledger_facts(found))))
     console.print(
-        f"group chosen rightly {songs['routing_accuracy']:.1%}; genre found, given the right group "
-        f"{'-' if given is None else f'{given:.1%}'}; right if {router} alone never erred (A + R) "
-        f"{songs['oracle_router_accuracy']:.1%}, if it guessed {guessing:.1%}; covariance "
-        f"{100 * songs['covariance']:+.1f} points (above 0: songs hard to route are hard to name)"
-    )
-    console.print(
-        f"one path a song: {songs['hard_accuracy']:.1%} right (A, and {songs['rescued']} rescued by another group that "
-        f"holds their genre); one path a slice, then a vote: {100 * found['residue']:+.1f} points beside A"
-    )
-    console.print(
-        f"{slices['n']} slices, each for itself: A {_share('A', slices)}, L {_share('L', slices)}, "
-        f"R {_share('R', slices)}, B {_share('B', slices)}; group chosen rightly {slices['routing_accuracy']:.1%}\n"
+        f"{slices['n']} slices, each for itself: {', '.join(f'{cell} {_share(cell, slices)}' for cell in 'ALRB')}; "
+        f"group chosen rightly {percent(slices['routing_accuracy'])}\n"
     )
 
-    nodes = Table("node", "chooses", "songs whose way passes it", "of them sent wrong", "points lost here")
-    for node in songs["nodes"]:
-        kind = "the group" if node["routes"] else "the genre"
-        lost = f"{100 * node['blame'] / n:.1f}"
-        nodes.add_row(escape(node["node"]), kind, str(node["n_passing"]), str(node["n_wrong"]), lost)
+    nodes = Table(*NODE_COLUMNS)
+    for node in node_rows(found):
+        nodes.add_row(*map(escape, node))
     console.print(nodes)
 
-    genres = Table(
-        "genre", "songs", "A right", "L lost in the group", "R lost by the choice of group", "B lost by both"
-    )
+    genres = Table("genre", "songs", *(f"{cell} {meaning}" for row in SQUARE for cell, meaning in row))
     for row in songs["genres"]:
         genres.add_row(escape(row["genre"]), *(str(row[key]) for key in ("n", "A", "L", "R", "B")))
     console.print(genres)
@@ -238,13 +222,9 @@ def _console() -> "Console":
 
 
 def _share(cell: str, ledger: dict[str, Any]) -> str:
-    return f"{ledger[cell] / ledger['n']:.1%}"
-
-
-def _cell(cell: str, ledger: dict[str, Any], meaning: str) -> str:
-    return f"{cell} {_share(cell, ledger)} ({ledger[cell]}): {meaning}"
+    return f"{100 * ledger[cell] / ledger['n']:.1f} %"
 
 
 def _accuracy(row: dict[str, Any]) -> str:
-    low, high = row["interval"]
-    return rf"{row['accuracy']:.1%} \[{low:.1%}, {high:.1%}]"
+    right, low, high = (f"{100 * share:.1f} %" for share in (row["accuracy"], *row["interval"]))
+    return rf"{right} \[{low}, {high}]"

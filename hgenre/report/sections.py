@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hgenre.report.figures import bullets, interval, is_sure, p_value, paired, percent, points
+from hgenre.report.ledger import FOUND, NODE_COLUMNS, ROUTED, SQUARE, ledger_facts, node_rows
 from hgenre.report.table import escape, table
 
 Json = Mapping[str, Any]
@@ -63,35 +64,12 @@ def ledger_section(ledger: Json) -> Iterable[str]:
     yield "## Why (songs)\n\n" + escape(ledger["verdict"])
     if not any(node["routes"] for node in songs["nodes"]):
         return
-    header = [f"of {songs['n']} songs", "their own specialist is right", "their own specialist is wrong"]
-    yield table(
-        header,
-        [["sent to the right group", songs["A"], songs["L"]], ["sent to a wrong group", songs["R"], songs["B"]]],
-    )
-    given, rescued = songs["accuracy_given_right_routing"], songs["rescued"]
-    facts = [
-        f"routing accuracy, the first row: {percent(songs['routing_accuracy'])}; the first column, what a perfect "
-        f"router would make of these specialists: {percent(songs['oracle_router_accuracy'])}",
-        f"accuracy where the group is right: {'–' if given is None else percent(given)}",
-        f"right with a router that guesses, as often each group as this one: {percent(ledger['random_router']['A'])}",
-        f"covariance of right group and right specialist: {songs['covariance']:+z.3f}; above 0 where songs that are "
-        "hard to route are hard to name too",
-        f"slices that find their own way and then vote, less songs that go one way: {points(ledger['residue'])} points",
+    square = [
+        [routed, *(f"{cell} {songs[cell]}" for cell, _ in row)] for routed, row in zip(ROUTED, SQUARE, strict=True)
     ]
-    if rescued:
-        facts.append(f"songs rescued by a wrong group that lists their genre too: {rescued}")
-    yield bullets(facts)
-    rows = [
-        [
-            node["node"],
-            "group" if node["routes"] else "genre",
-            node["n_passing"],
-            node["n_wrong"],
-            f"{node['blame']:.1f}",
-        ]
-        for node in songs["nodes"]
-    ]
-    yield table(["node", "chooses a", "songs that belong here", "sent wrong here", "songs lost"], rows)
+    yield table([f"{songs['n']} songs, one path each", *FOUND], square)
+    yield bullets(map(escape, ledger_facts(ledger)))
+    yield table(NODE_COLUMNS, node_rows(ledger))
     yield "A song that several nodes of its way send wrong is shared equally among them in the last column."
 
 
