@@ -110,6 +110,10 @@ class Model:
     Both shares are meant for later songs like those of the bundle's evidence: the first is reached with a probability
     of ``CONFIDENCE``, the second on average, as far as the evidence is what ``tree/evidence.py`` wants it to be.
 
+    Attributes:
+        out_of_reach: why every song will be left without an answer, if what is asked for is more than the evidence can
+            promise; else empty.
+
     Raises:
         FeatureError: the bundle wants features that cannot be computed from audio.
         OptionError: both of the above, one out of its range, or one together with hard routing or with another vote
@@ -129,7 +133,7 @@ class Model:
         self.bundle = bundle
         self.route = route or bundle.route
         self._features = audio_features(bundle)
-        self._decide = _decision(bundle, self.route, target_accuracy, coverage)
+        self._decide, self.out_of_reach = _decision(bundle, self.route, target_accuracy, coverage)
         self._cache_dir = cache_dir
         self._programs: dict[int, Callable[..., Any]] = {}
         self._loading = Lock()
@@ -316,12 +320,15 @@ def audio_features(bundle: Bundle) -> LogMelSpec:
 
 def _decision(
     bundle: Bundle, route: Route, target_accuracy: float | None, coverage: float | None
-) -> Callable[[str, Mapping[str, float]], Answer]:
-    """The function from a song's vote and its genres' probabilities to an answer; raises as ``Model`` does."""
+) -> tuple[Callable[[str, Mapping[str, float]], Answer], str]:
+    """The function from a song's vote and its genres' probabilities to an answer, and ``Model.out_of_reach``.
+
+    Raises as ``Model`` does.
+    """
     tree = bundle.tree
     asked = {k: v for k, v in (("target_accuracy", target_accuracy), ("coverage", coverage)) if v is not None}
     if not asked:
-        return partial(answer_genre, tree)
+        return partial(answer_genre, tree), ""
     problems = [(name, f"found {v!r}, needed a share between 0 and 1") for name, v in asked.items() if not 0 < v < 1]
     if len(asked) == 2:
         problems.append(("coverage", "asks for something else than a target accuracy does; choose one of them"))
@@ -349,16 +356,21 @@ def _decision(
             f"{next(iter(asked)).replace('_', ' ')}; train it again with this hgenre, or leave that out"
         )
     if coverage is not None:
-        return partial(answer_set, tree, threshold=coverage_threshold(evidence, coverage), coverage=coverage)
-    assert target_accuracy is not None
-    threshold = stopping_threshold(evidence, target_accuracy)
-    if threshold is not None:
-        return partial(answer_surely, tree, threshold=threshold, target_accuracy=target_accuracy)
-    reason = (
-        f"no answers of model {bundle.name} are right {target_accuracy:.1%} of the time as far as its {len(evidence)} "
-        f"songs of evidence can tell ({CONFIDENCE:.0%} sure); ask for less"
-    )
-    return lambda genre, p: abstain(tree, p, reason)
+        if threshold := coverage_threshold(evidence, coverage):
+            return partial(answer_set, tree, threshold=threshold, coverage=coverage), ""
+        reason = (
+            f"model {bundle.name} can leave no genre out if {coverage:.1%} of songs must find theirs in the answer, "
+            f"as far as its {len(evidence)} songs of evidence can tell; ask for less"
+        )
+    else:
+        assert target_accuracy is not None
+        if (sure := stopping_threshold(evidence, target_accuracy)) is not None:
+            return partial(answer_surely, tree, threshold=sure, target_accuracy=target_accuracy), ""
+        reason = (
+            f"no answers of model {bundle.name} are right {target_accuracy:.1%} of the time as far as its "
+            f"{len(evidence)} songs of evidence can tell ({CONFIDENCE:.0%} sure); ask for less"
+        )
+    return lambda genre, p: abstain(tree, p, reason), reason
 
 
 def load(

@@ -217,6 +217,18 @@ def test_honest_answers_read_alike_in_every_form(
     assert list(next(timeline))[:6] == ["path", "genre", "confidence", "answer", "kind", "start_s"]
 
 
+@pytest.mark.parametrize("option", ["--target-accuracy", "--coverage"])
+def test_what_is_out_of_reach_is_told_once(hgenre: Run, careful_dir: Path, corpus: Manifest, option: str) -> None:
+    files = [corpus.audio_path(song) for song in corpus.songs[:3]]
+    ask = ["predict", *files, "--model", careful_dir, option, 0.99]
+    [reason] = {warning for line in hgenre(*ask, "--json").out.splitlines() for warning in json.loads(line)["warnings"]}
+    done = hgenre(*ask)
+    assert (done.status, done.err) == (0, f"hgenre: {reason}\n")
+    assert done.out.splitlines() == [f"not sure            {path}" for path in files]
+    [in_csv] = {row["warnings"] for row in csv.DictReader(io.StringIO(hgenre(*ask, "--csv").out))}
+    assert in_csv == reason
+
+
 def test_a_set_stands_without_the_way_of_the_vote(
     hgenre: Run, bundle: Bundle, model: Model, song: Path, tmp_path: Path
 ) -> None:

@@ -285,13 +285,25 @@ def test_an_answer_that_is_not_sure_is_none(bundle: Bundle, songs: list[Path]) -
 
 
 def test_a_target_out_of_reach_leaves_no_answer_and_says_so(bundle: Bundle, songs: list[Path]) -> None:
-    found = answers(Model(with_evidence(bundle, 0.5), target_accuracy=0.99).predict(songs[:3]))
-    for answer in found:
-        assert answer.answer.kind == "abstain"
-        assert answer.warnings == (
-            "no answers of model tiny are right 99.0% of the time as far as its 30 songs of evidence can tell "
-            "(90% sure); ask for less",
-        )
+    model = Model(with_evidence(bundle, 0.5), target_accuracy=0.99)
+    assert model.out_of_reach == (
+        "no answers of model tiny are right 99.0% of the time as far as its 30 songs of evidence can tell (90% sure); "
+        "ask for less"
+    )
+    for answer in answers(model.predict(songs[:3])):
+        assert (answer.answer.kind, answer.warnings) == ("abstain", (model.out_of_reach,))
+
+
+def test_a_coverage_out_of_reach_leaves_no_answer_and_says_so(bundle: Bundle, songs: list[Path]) -> None:
+    model = Model(with_evidence(bundle, 0.5), coverage=0.99)
+    assert model.out_of_reach == (
+        "model tiny can leave no genre out if 99.0% of songs must find theirs in the answer, as far as its 30 songs "
+        "of evidence can tell; ask for less"
+    )
+    for answer in answers(model.predict(songs[:3])):
+        assert (answer.answer.kind, answer.warnings) == ("abstain", (model.out_of_reach,))
+    assert Model(with_evidence(bundle, 0.5), coverage=0.9).out_of_reach == ""
+    assert Model(with_evidence(bundle, 0.5), target_accuracy=0.9).out_of_reach == ""
 
 
 def test_coverage_answers_with_as_many_genres_as_it_takes(bundle: Bundle, songs: list[Path]) -> None:

@@ -65,7 +65,7 @@ def _print_answers(model: "Model", paths: Sequence[Path], as_json: bool, as_csv:
     elif as_csv:
         write = _csv_writer(model.genres, timeline)
     else:
-        write = _text_writer(timeline)
+        write = _text_writer(timeline, model.out_of_reach)
     for answer in _with_progress(model.predict_each(paths), len(paths)):
         gc.enable()
         n_failed += isinstance(answer, SongFault)
@@ -121,8 +121,12 @@ def _csv_writer(genres: tuple[str, ...], timeline: bool) -> Writer:
     return write
 
 
-def _text_writer(timeline: bool) -> Writer:
+def _text_writer(timeline: bool, out_of_reach: str) -> Writer:
+    """``out_of_reach``, the reason of every song without an answer, is told once."""
     from hgenre.predict import SongFault
+
+    if out_of_reach:
+        print(f"hgenre: {out_of_reach}", file=sys.stderr)
 
     def write(answer: "SongAnswer | SongFault") -> None:
         if isinstance(answer, SongFault):
@@ -130,7 +134,8 @@ def _text_writer(timeline: bool) -> Writer:
             return
         claim = answer.answer
         if claim.kind == "abstain":
-            print(f"{'not sure':<17}   {claim.reason}   {answer.path}", flush=True)
+            why = [claim.reason] if claim.reason != out_of_reach else []
+            print("   ".join([f"{'not sure':<17}", *why, answer.path]), flush=True)
         else:
             way = " › ".join(f"{name} {p:.0%}" for name, p in claim.path[1:])
             votes = f"{sum(answer.votes[genre] for genre in claim.genres)} of {answer.n_slices} slices"
