@@ -1,7 +1,7 @@
 """What a tree's routing and confidence are worth, and what it may honestly answer, on songs that taught it nothing."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def confidence_results(held: Sequence[HeldOut], parts: Sequence[Answered], *, se
 
     ``calibration``: ``before`` any temperature and ``after``, as ``confidence_report``. ``honest``: for each of TARGETS
     the answers under that target accuracy, and the sets under that coverage; ``resamples`` repeats both over
-    N_RESAMPLES random halves of the artists.
+    N_RESAMPLES random halves of the artists, and of the songs.
     """
     raw = songs_of(held, calibrated=False)
     before = calibrated_answers(raw, Calibration())
@@ -90,7 +90,7 @@ def confidence_results(held: Sequence[HeldOut], parts: Sequence[Answered], *, se
             "target_accuracy": {f"{target:g}": target_accuracy_results(parts, target) for target in TARGETS},
             "coverage": {f"{target:g}": coverage_results(parts, target) for target in TARGETS},
         },
-        "resamples": resampled(parts, seed=seed),
+        "resamples": {unit: resampled(parts, unit, seed=seed) for unit in ("artists", "songs")},
     }
 
 
@@ -138,18 +138,23 @@ def coverage_results(parts: Sequence[Answered], coverage: float) -> dict[str, An
     }
 
 
-def resampled(parts: Sequence[Answered], *, seed: int, n_resamples: int = N_RESAMPLES) -> dict[str, Any]:
-    """Whether the promises hold over random halves of the artists: thresholds from one half, answers in the other.
+def resampled(
+    parts: Sequence[Answered], unit: Literal["artists", "songs"], *, seed: int, n_resamples: int = N_RESAMPLES
+) -> dict[str, Any]:
+    """Whether the promises hold over random halves of artists or songs: thresholds from one half, answers in the other.
 
     For each of TARGETS: the mean over resamples; the mean of the bound that a resample falls below with a probability
     of FALLS_SHORT if the promise is just kept and songs are independent; and the share of resamples below theirs. The
     bound is binomial for answers, beta-binomial for sets, whose threshold is as uncertain as their number (Vovk 2012,
-    "Conditional validity of inductive conformal predictors"). Songs of an artist are not independent: more fall short.
+    "Conditional validity of inductive conformal predictors"). Songs of an artist are not independent: of halves of
+    artists more fall short.
     """
     from scipy.stats import betabinom, binom
 
     evidence = [song for part in parts for song in part.evidence]
     names, cluster_idx = np.unique(np.concatenate([part.songs.clusters for part in parts]), return_inverse=True)
+    if unit == "songs":
+        names = cluster_idx = np.arange(len(evidence))
     random = np.random.default_rng(seed)
     rows: dict[str, dict[float, list[tuple[int, int, int]]]] = {
         promise: {target: [] for target in TARGETS} for promise in ("target_accuracy", "coverage")

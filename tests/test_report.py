@@ -152,11 +152,13 @@ def trusted_example() -> dict[str, Any]:
         },
         "log_loss_change": {"value": -0.123, "interval": [-0.211, 0.017]},
         "resamples": {
-            "target_accuracy": {
-                "0.8": {"resamples": 40, "without_an_answer": 1, **kept(0.84, 0.73, 0.026)},
-                "0.95": {"resamples": 40, "without_an_answer": 40, **kept(None, None, None)},
+            "artists": {
+                "target_accuracy": {
+                    "0.8": {"resamples": 40, "without_an_answer": 1, **kept(0.84, 0.73, 0.026)},
+                    "0.95": {"resamples": 40, "without_an_answer": 40, **kept(None, None, None)},
+                },
             },
-            "coverage": {"0.8": {"resamples": 40, "without_an_answer": 0, **kept(0.807, 0.719, 0.125)}},
+            "songs": {"coverage": {"0.8": {"resamples": 40, "without_an_answer": 0, **kept(0.807, 0.719, 0.125)}}},
         },
     }
     return json.loads(json.dumps(results))
@@ -307,8 +309,11 @@ def test_honest_answers_are_shown_as_asked_for() -> None:
 
 def test_resamples_stand_beside_what_chance_allows() -> None:
     text = render(trusted_example())
-    assert "| target accuracy | 0.8 | 40 | 1 | 84.0 % | 73.0 % | 2.6 % |" in text
-    assert "| target accuracy | 0.95 | 40 | 40 | – | – | – |\n| coverage | 0.8 | 40 | 0 | 80.7 % |" in text
+    assert "| target accuracy | 0.8 | artists | 40 | 1 | 84.0 % | 73.0 % | 2.6 % |" in text
+    assert (
+        "| target accuracy | 0.95 | artists | 40 | 40 | – | – | – |\n| coverage | 0.8 | songs | 40 | 0 | 80.7 % |"
+        in text
+    )
     assert "5 % of the resamples would lie below their bound" in text
 
 

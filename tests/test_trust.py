@@ -1,6 +1,7 @@
 """What routing and confidence are worth: figures of songs that taught the tree nothing."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_folds_with_trees_of_their_own_are_each_counted_by_their_tree() -> None:
     found = results["honest"]["target_accuracy"]["0.9"]
     assert found["accuracy_of_answers"] == pytest.approx(n_right / n_answered)
     assert found["abstained"] == pytest.approx(1 - n_answered / 600)
-    halves = results["resamples"]["target_accuracy"]["0.9"]
+    halves = results["resamples"]["artists"]["target_accuracy"]["0.9"]
     assert halves["mean"] > 0.89
     assert halves["share_below_bound"] <= 0.1
 
@@ -106,7 +107,7 @@ def test_every_song_counts_however_many_there_are() -> None:
     answered = answer_held_out(held, learn_calibration(songs_of([teacher]), PLAIN, FROM_VALIDATION))
     assert target_accuracy_results([answered], 0.8)["songs"] == n
     assert coverage_results([answered], 0.8)["songs"] == n
-    assert resampled([answered], seed=0, n_resamples=2)["coverage"]["0.8"]["resamples"] == 2
+    assert resampled([answered], "artists", seed=0, n_resamples=2)["coverage"]["0.8"]["resamples"] == 2
 
 
 def test_a_target_out_of_reach_leaves_every_song_unanswered() -> None:
@@ -126,12 +127,13 @@ def test_sets_hold_the_truth_as_often_as_asked() -> None:
     assert coverage_results(ANSWERED, 0.7)["mean_set_size"] < found["mean_set_size"]
 
 
-def test_promises_hold_over_random_halves_of_the_artists() -> None:
-    found = resampled(ANSWERED, seed=0, n_resamples=60)
+@pytest.mark.parametrize("unit", ["artists", "songs"])
+def test_promises_hold_over_random_halves(unit: Any) -> None:
+    found = resampled(ANSWERED, unit, seed=0, n_resamples=60)
     for kind in ("target_accuracy", "coverage"):
         for target, row in found[kind].items():
             if row["mean"] is not None:
                 assert row["mean"] > float(target) - 0.01, (kind, target)
                 assert row["share_below_bound"] <= 0.1
                 assert row["mean_bound"] < float(target)
-    assert found == resampled(ANSWERED, seed=0, n_resamples=60)
+    assert found == resampled(ANSWERED, unit, seed=0, n_resamples=60)

@@ -135,28 +135,31 @@ def honest_section(results: Json) -> Iterable[str]:
 
 
 def resamples_section(results: Json) -> Iterable[str]:
-    """Whether the promises of honest answers hold over random halves of the artists."""
+    """Whether the promises of honest answers hold over random halves of the artists, and of the songs."""
     if not (resamples := results.get("resamples")):
         return
     rows = [
         [
             _words(kind),
             asked,
+            unit,
             row["resamples"],
             row["without_an_answer"],
             _figure("mean", row["mean"]),
             _figure("mean", row["mean_bound"]),
             _figure("share", row["share_below_bound"]),
         ]
-        for kind, found in resamples.items()
+        for unit, promises in resamples.items()
+        for kind, found in promises.items()
         for asked, row in found.items()
     ]
     counts = ["resamples", "without an answer", "kept on average", "bound, on average", "below their bound"]
-    header = ["promise", "asked for", *counts]
-    yield "### The promises over random halves of the artists\n\n" + table(header, rows)
+    header = ["promise", "asked for", "halves of", *counts]
+    yield "### The promises over random halves\n\n" + table(header, rows)
     yield (
         "Thresholds are learned from one half and held against the other. Were the promise just kept and songs "
-        "independent, 5 % of the resamples would lie below their bound; songs of an artist are not independent."
+        "independent, 5 % of the resamples would lie below their bound. Songs of an artist are not independent, so "
+        "halves of artists tell what new artists bring."
     )
 
 
