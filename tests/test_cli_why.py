@@ -101,8 +101,8 @@ def test_songs_show_their_ways_and_faults_are_named(
     assert done.status == 1
     assert f"{tmp_path / 'none.wav'}: cannot be opened" in done.err
     assert "hgenre: 1 of 2 files have no answer" in done.err
-    given = f"predict gives {good['answer']} {good['confidence']:.0%}; ways and nodes are told before"
-    head = f"{files[0]}\n{good['verdict']}\n{given} path and song are calibrated\nway        {good['way'][1][0]} "
+    given = f"predict gives {good['answer']} {good['confidence']:.0%}; ways and nodes below are without the"
+    head = f"{files[0]}\n{good['verdict']}\n{given} temperatures of path and song\nway        {good['way'][1][0]} "
     assert done.out.startswith(head)
     rows = cells(done.out)
     root = good["nodes"][0]

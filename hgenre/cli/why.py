@@ -195,7 +195,7 @@ def _print_song(song: dict[str, Any]) -> None:
     console = _console()
     console.print(escape(f"{song['path']}\n{song['verdict']}"))
     given = f"predict gives {song['answer']} {song['confidence']:.0%}"
-    console.print(escape(f"{given}; ways and nodes are told before path and song are calibrated"))
+    console.print(escape(f"{given}; ways and nodes below are without the temperatures of path and song"))
     for warning in song["warnings"]:
         console.print(escape(f"warning: {warning}"))
     for name in ("way", "runner_up"):
