@@ -241,3 +241,9 @@ def test_a_runs_folder_takes_no_choice_of_songs(hgenre: Hgenre, tiny_run: RunRes
     done = hgenre("why", tiny_run.directory, *option)
     assert done.status == 2
     assert "a run's folder takes --json only" in done.err
+
+
+def test_a_wrong_name_is_told_before_what_else_is_missing(hgenre: Hgenre) -> None:
+    done = hgenre("why", "nowhere")
+    assert done.status == 1
+    assert "no model 'nowhere': no such folder" in done.err

@@ -50,6 +50,7 @@ def why(
         _why_run(Path(bundle), as_json)
         return
     if bool(songs) == (manifest is not None):
+        find_bundle(bundle)  # a wrong name is the first thing to be told
         raise typer.BadParameter("give audio files, --manifest, or the folder of a run with its outputs.npz")
     if songs:
         if split is not None or flat is not None or allow_seen:
