@@ -1,5 +1,6 @@
 """Pure array functions from waveforms to normalised slices; needs numpy only."""
 
+from hgenre.features.cepstra import cepstral_statistics, mfcc
 from hgenre.features.log_mel import log_mel, log_mel_stream, mel_filters
 from hgenre.features.normalise import (
     Normalisation,
@@ -20,10 +21,13 @@ from hgenre.features.slices import (
 )
 from hgenre.features.spec import (
     ArraySpec,
+    Cepstra,
+    CepstralSpec,
     FeatureSpec,
     LogMelSpec,
     MelScale,
     SliceSpec,
+    TableSpec,
     digest,
     from_json,
     to_json,
@@ -32,11 +36,15 @@ from hgenre.features.steadiness import steady
 
 __all__ = [
     "ArraySpec",
+    "Cepstra",
+    "CepstralSpec",
     "FeatureSpec",
     "LogMelSpec",
     "MelScale",
     "Normalisation",
     "SliceSpec",
+    "TableSpec",
+    "cepstral_statistics",
     "cut_slices",
     "cut_stream",
     "digest",
@@ -46,6 +54,7 @@ __all__ = [
     "log_mel",
     "log_mel_stream",
     "mel_filters",
+    "mfcc",
     "repeat_to_slice",
     "silence_level_db",
     "slice_level_db",

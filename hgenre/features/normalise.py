@@ -1,4 +1,4 @@
-"""Loudness taken out of slices, then each mel band brought to mean 0 and standard deviation 1."""
+"""Loudness taken out of slices, then each mel band (coefficient, column) brought to mean 0 and deviation 1."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from hgenre.errors import FeatureError
 from hgenre.features.slices import slice_level_db, voiced
-from hgenre.features.spec import ArraySpec, FeatureSpec
+from hgenre.features.spec import ArraySpec, CepstralSpec, FeatureSpec, TableSpec
 
 LEVEL_FREE_FLOOR_DB = -60.0
 """Smallest value kept in a level-free slice, in dB re the slice's mean mel power.
@@ -31,7 +31,8 @@ class Normalisation:
     features then depend on that slice alone.
     ``kind`` "song": a song's slices are standardised by ``song_statistics`` of their own; nothing comes from
     training, so ``mean_db`` is 0 and ``std_db`` is 1.
-    Both are in dB, or in stored units for imported arrays whose ``db_per_unit`` is unknown.
+    Both are in dB, or in stored units for imported arrays whose ``db_per_unit`` is unknown, for their cepstra and for
+    the columns of tables.
 
     Raises:
         FeatureError: the arrays differ in shape, hold something that is not finite, or a deviation is not above 0.
@@ -62,9 +63,18 @@ def level_free(slices: Any, spec: FeatureSpec, xp: ModuleType = np) -> Any:
     """Slices without their loudness: (slice, mel, frame) -> the same shape, dB re each slice's mean mel power.
 
     Values are ``LEVEL_FREE_FLOOR_DB`` or more, and a constant slice becomes zeros. Imported arrays whose
-    ``db_per_unit`` is unknown are no dB: the slice's mean is subtracted and nothing is clamped.
+    ``db_per_unit`` is unknown are no dB: the slice's mean is subtracted and nothing is clamped. A gain moves
+    coefficient 0 of cepstra alone, so the slice's mean of that coefficient is taken off it and nothing is clamped; what
+    stands on the -100 dB floor of the logarithm does not move, so there a gain shows. The rows of a table stay as they
+    are.
     ``xp`` is the array module, numpy or jax.numpy, so that a compiled program runs these very lines.
     """
+    if isinstance(spec, TableSpec):
+        return slices
+    if isinstance(spec, CepstralSpec):
+        first = np.zeros((spec.n_mfcc, 1), np.float32)
+        first[0] = 1
+        return slices - xp.mean(slices[:, 0], axis=-1)[:, None, None] * first
     if isinstance(spec, ArraySpec) and spec.db_per_unit is None:
         return slices - xp.mean(slices, axis=(-2, -1), keepdims=True)
     return xp.maximum(slices - slice_level_db(slices, xp)[:, None, None], np.float32(LEVEL_FREE_FLOOR_DB))
@@ -72,6 +82,9 @@ def level_free(slices: Any, spec: FeatureSpec, xp: ModuleType = np) -> Any:
 
 def fit_normalisation(songs: Iterable[np.ndarray], spec: FeatureSpec) -> Normalisation:
     """Mean and deviation of each mel band over the voiced slices of training songs.
+
+    A quiet band's deviation is floored by those of the others. The columns of a table share no unit, so each has its
+    own deviation, or 1 where it does not vary.
 
     Args:
         songs: one array (slice, mel, frame) a song, or a part of a song; read once, one held at a time.
@@ -82,15 +95,23 @@ def fit_normalisation(songs: Iterable[np.ndarray], spec: FeatureSpec) -> Normali
     n_values = 0
     total = np.zeros(spec.n_mels)
     total_squares = np.zeros(spec.n_mels)
+    shift: np.ndarray | None = None
     for slices in songs:
         kept = level_free(slices[voiced(slices, spec)], spec)
+        if isinstance(spec, TableSpec) and len(kept):
+            # A column of a million that varies by one would lose its variance between two large sums.
+            kept = kept.astype(np.float64)
+            shift = kept[:1, :, :1] if shift is None else shift
+            kept = kept - shift
         n_values += kept.shape[0] * kept.shape[2]
         total += kept.sum(axis=(0, 2), dtype=np.float64)
         total_squares += np.square(kept).sum(axis=(0, 2), dtype=np.float64)
     if not n_values:
         raise FeatureError("normalisation needs a slice that is not silent, found none in the training songs")
     mean = total / n_values
-    std = _floored_std(np.maximum(total_squares / n_values - mean**2, 0))
+    std = _floored_std(np.maximum(total_squares / n_values - mean**2, 0), spec)
+    if shift is not None:
+        mean += shift[0, :, 0]
     return Normalisation("training", mean.astype(np.float32), std.astype(np.float32))
 
 
@@ -104,7 +125,7 @@ def song_statistics(slices: np.ndarray, spec: FeatureSpec) -> tuple[np.ndarray, 
     if not len(kept):
         return np.zeros(spec.n_mels, np.float32), np.ones(spec.n_mels, np.float32)
     mean = kept.mean(axis=(0, 2), dtype=np.float64)
-    std = _floored_std(kept.var(axis=(0, 2), dtype=np.float64))
+    std = _floored_std(kept.var(axis=(0, 2), dtype=np.float64), spec)
     return mean.astype(np.float32), std.astype(np.float32)
 
 
@@ -131,7 +152,10 @@ def standardise(slices: Any, mean_db: Any, std_db: Any, spec: FeatureSpec, xp: M
     return (level_free(slices, spec, xp) - mean_db[:, :, None]) / std_db[:, :, None]
 
 
-def _floored_std(variance: np.ndarray) -> np.ndarray:
+def _floored_std(variance: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """Deviations of the bands, none below a share of their root mean square; 1 where no band varies at all."""
+    std = np.sqrt(variance)
+    if isinstance(spec, TableSpec):
+        return np.where(std.astype(np.float32) > 0, std, 1)
     floor = _SMALLEST_STD * np.sqrt(variance.mean())
-    return np.maximum(np.sqrt(variance), floor) if floor > 0 else np.ones_like(variance)
+    return np.maximum(std, floor) if floor > 0 else np.ones_like(variance)

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from hgenre.errors import FeatureError
+from hgenre.features.cepstra import lifter_weights
 from hgenre.features.log_mel import hann_window, mel_filters
-from hgenre.features.spec import ArraySpec, FeatureSpec, LogMelSpec, SliceSpec
+from hgenre.features.spec import CepstralSpec, FeatureSpec, LogMelSpec, SliceSpec, TableSpec
 
 SILENCE_DBFS = -80.0
 """RMS level re full scale 1.0 of the white noise below which a slice is silent.
@@ -96,8 +98,28 @@ def silence_level_db(spec: LogMelSpec) -> float:
 def voiced(slices: Any, spec: FeatureSpec, xp: ModuleType = np) -> Any:
     """Whether each slice is loud enough to have a vote: (slice, mel, frame) -> (slice,) bool.
 
-    Log-mel slices are silent below ``silence_level_db``; imported arrays, whose zero is unknown, when constant.
+    Log-mel slices are silent below ``silence_level_db``; imported arrays, whose zero is unknown, when constant, and so
+    are cepstra of theirs; rows of a table are heard where all their values are finite. Cepstra of log-mel frames are
+    silent where the mean of coefficient 0 is below ``silence_cepstrum``: at the same level for a flat spectrum, and
+    for any other earlier, by what the mean of its dB is below the dB of its mean power.
     """
-    if isinstance(spec, ArraySpec):
+    if isinstance(spec, TableSpec):
+        return xp.all(xp.isfinite(slices), axis=(-2, -1))
+    if isinstance(spec, CepstralSpec) and isinstance(spec.of, LogMelSpec):
+        return xp.mean(slices[:, 0], axis=-1) >= silence_cepstrum(spec)
+    if not isinstance(spec, LogMelSpec):
         return xp.max(slices, axis=(-2, -1)) > xp.min(slices, axis=(-2, -1))
     return slice_level_db(slices, xp) >= silence_level_db(spec)
+
+
+def silence_cepstrum(spec: CepstralSpec) -> float:
+    """Coefficient 0 of a spectrum that is flat at ``silence_level_db``: that level times ``sqrt(n_mels)``, liftered.
+
+    Coefficient 0 of the orthonormal DCT of ``n_mels`` values is their sum over ``sqrt(n_mels)``.
+
+    Raises:
+        FeatureError: the cepstra are of imported arrays, which have no such level.
+    """
+    if not isinstance(spec.of, LogMelSpec):
+        raise FeatureError(f"cepstra of imported arrays ({spec.of.scale}) have no level of silence")
+    return float(silence_level_db(spec.of) * np.sqrt(spec.of.n_mels) * lifter_weights(spec.n_mfcc, spec.lifter)[0])

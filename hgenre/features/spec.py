@@ -66,7 +66,77 @@ class ArraySpec:
             )
 
 
-FeatureSpec = LogMelSpec | ArraySpec
+@dataclass(frozen=True)
+class Cepstra:
+    """How spectrograms are turned into MFCC: ``n_mfcc`` coefficients, and the parameter of ``lifter`` (0: none)."""
+
+    n_mfcc: int = 13
+    lifter: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_mfcc < 1 or self.lifter < 0:
+            raise FeatureError(
+                f"cepstra need n_mfcc >= 1 and lifter >= 0, found n_mfcc {self.n_mfcc} and lifter {self.lifter}"
+            )
+
+
+@dataclass(frozen=True)
+class CepstralSpec:
+    """MFCC of the spectrograms ``of``: frames are (coefficient, frame), see ``hgenre.features.cepstra.mfcc``.
+
+    They can be computed from audio where the spectrograms can.
+    """
+
+    of: LogMelSpec | ArraySpec
+    n_mfcc: int = 13
+    lifter: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.of, LogMelSpec | ArraySpec):
+            raise FeatureError(f"cepstra are of log-mel frames or of imported arrays, found {self.of!r}")
+        Cepstra(self.n_mfcc, self.lifter)
+        if self.n_mfcc > self.of.n_mels:
+            raise FeatureError(f"{self.of.n_mels} mel bands have as many cepstra at most, found n_mfcc {self.n_mfcc}")
+
+    @property
+    def n_mels(self) -> int:
+        """Height of the frames: the number of coefficients."""
+        return self.n_mfcc
+
+    @property
+    def frame_rate_hz(self) -> float:
+        return self.of.frame_rate_hz
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """Rows of a table of features: frames are (column, row), a row for every ``row_s`` seconds of a song.
+
+    The columns have units of their own. Such features come from their table only, never from audio.
+    """
+
+    columns: tuple[str, ...]
+    row_s: float
+
+    def __post_init__(self) -> None:
+        named = all(isinstance(name, str) for name in self.columns)
+        if not (self.columns and named and len(set(self.columns)) == len(self.columns)):
+            raise FeatureError(f"a feature table needs a column or more, each once by name, found {self.columns!r}")
+        if not (math.isfinite(self.row_s) and self.row_s > 0):
+            raise FeatureError(f"a row of a feature table stands for a time above 0 s, found {self.row_s}")
+
+    @property
+    def n_mels(self) -> int:
+        """Height of the frames: the number of columns."""
+        return len(self.columns)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Rows a second."""
+        return 1 / self.row_s
+
+
+FeatureSpec = LogMelSpec | ArraySpec | CepstralSpec | TableSpec
 
 
 @dataclass(frozen=True)
@@ -82,7 +152,14 @@ class SliceSpec:
 
     @classmethod
     def from_seconds(cls, slice_s: float, step_s: float, features: FeatureSpec) -> "SliceSpec":
-        """The longest slice that fits into ``slice_s`` seconds, starting every ``step_s`` seconds (to the frame)."""
+        """The longest slice that fits into ``slice_s`` seconds, starting every ``step_s`` seconds (to the frame).
+
+        Cepstra have the slices of what they are made of; a slice of a feature table is one row.
+        """
+        if isinstance(features, TableSpec):
+            return cls(1, 1)
+        if isinstance(features, CepstralSpec):
+            return cls.from_seconds(slice_s, step_s, features.of)
         step_frames = max(1, round(step_s * features.frame_rate_hz))
         if isinstance(features, ArraySpec):
             return cls(max(1, math.floor(slice_s * features.frame_rate_hz + 1e-9)), step_frames)
@@ -92,7 +169,15 @@ class SliceSpec:
 
 def to_json(spec: FeatureSpec) -> dict[str, Any]:
     """The spec as plain JSON values, with its kind."""
-    return {"kind": "log_mel" if isinstance(spec, LogMelSpec) else "arrays", **asdict(spec)}
+    match spec:
+        case LogMelSpec():
+            return {"kind": "log_mel", **asdict(spec)}
+        case ArraySpec():
+            return {"kind": "arrays", **asdict(spec)}
+        case CepstralSpec():
+            return {"kind": "cepstra", "of": to_json(spec.of), "n_mfcc": spec.n_mfcc, "lifter": spec.lifter}
+        case TableSpec():
+            return {"kind": "table", "columns": list(spec.columns), "row_s": spec.row_s}
 
 
 def from_json(values: dict[str, Any]) -> FeatureSpec:
@@ -105,9 +190,15 @@ def from_json(values: dict[str, Any]) -> FeatureSpec:
                 return LogMelSpec(**fields)
             case "arrays":
                 return ArraySpec(**fields)
-    except TypeError as error:
+            case "cepstra":
+                return CepstralSpec(**{**fields, "of": from_json(fields["of"])})
+            case "table":
+                return TableSpec(**{**fields, "columns": tuple(fields["columns"])})
+    except (TypeError, ValueError) as error:
         raise FeatureError(f"feature spec of kind {kind!r}: {error}") from None
-    raise FeatureError(f"feature spec of kind {kind!r}; known kinds are log_mel and arrays")
+    except KeyError as error:
+        raise FeatureError(f"feature spec of kind {kind!r}: {error.args[0]} is missing") from None
+    raise FeatureError(f"feature spec of kind {kind!r}; known kinds are log_mel, arrays, cepstra and table")
 
 
 def digest(spec: FeatureSpec) -> str:

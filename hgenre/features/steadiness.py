@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from hgenre.features.log_mel import POWER_FLOOR, hann_window, mel_filters
-from hgenre.features.spec import ArraySpec, FeatureSpec, LogMelSpec
+from hgenre.features.spec import FeatureSpec, LogMelSpec
 
 STEADY_VARIANCE_RATIO = 2.5
 """``variance_ratio`` below which a slice is steady.
@@ -34,9 +34,9 @@ def steady(slices: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     A few sounds without an end may pass for music: noise through a filter with edges steeper than a window's leakage
     or through a coder that switches bands on and off, chords whose partials beat in bands too wide to part them. Tones
     with vibrato over hiss may pass for steady. Imported arrays, whose window is unknown, are never steady, nor are
-    slices that ``variance_ratio`` cannot judge.
+    cepstra, rows of a table and slices that ``variance_ratio`` cannot judge.
     """
-    if isinstance(spec, ArraySpec):
+    if not isinstance(spec, LogMelSpec):
         return np.zeros(len(slices), bool)
     return variance_ratio(slices, spec) < STEADY_VARIANCE_RATIO
 
