@@ -15,14 +15,14 @@ from benchmarks.floors import Work, net_flops
 from benchmarks.invented import FEATURES, LABELS, SLICES, flat_bundle
 from benchmarks.rounds import Comparison, Round, Row
 from benchmarks.worker import best_batch, worker
-from hgenre.nets.spec import NetKind, NetSpec
+from hgenre.nets.spec import NetSpec
 
 OURS, TORCH, PLAIN = "hgenre", "PyTorch, channels_last, inference_mode", "jax.jit of the net, one call a batch"
 
 
 def row(
     scratch: Path,
-    kind: NetKind,
+    kind: str,
     limit: float | None,
     n_slices: int = 1000,
     batch_sizes: Sequence[int] = (8, 16, 32, 64, 128, 256),
@@ -59,7 +59,7 @@ def by_hgenre(bundle: str, n_slices: int, cache_dir: str) -> Round:
     return lambda: n_slices / seconds()
 
 
-def by_torch(kind: NetKind, n_slices: int, batch_sizes: Sequence[int]) -> Round:
+def by_torch(kind: str, n_slices: int, batch_sizes: Sequence[int]) -> Round:
     import torch
 
     from benchmarks.torch_nets import torch_net
@@ -73,7 +73,7 @@ def by_torch(kind: NetKind, n_slices: int, batch_sizes: Sequence[int]) -> Round:
     return _in_batches(logits, n_slices, batch_sizes)
 
 
-def by_jit(kind: NetKind, n_slices: int, batch_sizes: Sequence[int]) -> Round:
+def by_jit(kind: str, n_slices: int, batch_sizes: Sequence[int]) -> Round:
     import jax
 
     from benchmarks.linen_net import plain_net

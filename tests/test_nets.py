@@ -243,21 +243,36 @@ def test_spec_survives_json(spec: NetSpec) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "transformer"}, "net of kind 'transformer'; this version knows short_chunk and deep_cnn"),
-        ({"kind": None}, "net of kind None"),
+        ({"kind": "transformer"}, "kind: found 'transformer', needed one of short_chunk, deep_cnn, .*, vgg16"),
+        ({"kind": None}, "kind: found None"),
+        ({"kind": ["mlp"]}, r"kind: found \['mlp'\]"),
         ({"widths": None}, "cannot be read: TypeError"),
         ({"widths": ["wide"]}, "cannot be read: ValueError"),
-        ({"widths": []}, "needs widths of at least 1"),
-        ({"widths": [4, 0]}, "needs widths of at least 1"),
-        ({"dense_widths": [8]}, "cannot be read: IndexError"),
-        ({"dense_widths": [8, -1]}, "needs widths of at least 1"),
-        ({"dropout": 1.0}, r"a dropout in \[0, 1\)"),
-        ({"dropout": float("nan")}, r"a dropout in \[0, 1\)"),
+        ({"widths": []}, r"widths: found \(\), needed widths of at least 1"),
+        ({"widths": [4, 0]}, "needed widths of at least 1"),
+        ({"kind": "deep_cnn", "dense_widths": [8, -1]}, "dense_widths: .* needed widths of at least 1"),
+        ({"dropout": 1.0}, r"found 1.0, needed a dropout in \[0, 1\)"),
+        ({"dropout": float("nan")}, r"found nan, needed a dropout in \[0, 1\)"),
+        ({"dense_widths": [8]}, "needed nothing: short_chunk has no dense_widths and reads widths and dropout"),
+        ({"norm": False}, "found False, needed nothing: short_chunk has no norm"),
+        ({"kind": "mlp"}, "mlp has no widths and reads dense_widths, dropout and norm"),
+        ({"kind": "mlp", "widths": [16, 32, 64, 128], "norm": 1.5}, "norm: found 1.5, needed true or false"),
+        ({"kind": "crnn", "cell": "tanh"}, "cell: found 'tanh', needed gru or lstm"),
+        ({"kind": "crnn", "recurrent_width": 0}, "recurrent_width: found 0, needed at least 1"),
+        ({"kind": "base_cnn", "widths": [4, 4, 4]}, "needed 2 of them for base_cnn"),
+        ({"kind": "vgg16", "input_size": [0, 4]}, "needed a height and a width of at least 1"),
+        ({"kind": "vgg16", "input_size": [4]}, "cannot be read: IndexError"),
+        ({"kind": "vgg16", "stem": "old"}, "stem: found 'old', needed pretrained or new"),
     ],
 )
 def test_spec_with_mistakes_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         net_from_json({**net_to_json(SHORT), **change})
+
+
+def test_a_spec_from_before_a_field_was_known_is_read() -> None:
+    old = {"kind": "deep_cnn", "widths": [4, 6], "dense_widths": [16, 8], "dropout": 0.5}
+    assert net_from_json(old) == DEEP
 
 
 def test_spec_without_a_field_is_refused() -> None:

@@ -6,15 +6,14 @@ Variables are ``{"params": ..., "batch_stats": ...}``, nested dicts of arrays. N
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hgenre.nets.deep_cnn import DeepCNN
-from hgenre.nets.short_chunk import ShortChunk
-from hgenre.nets.spec import NetSpec, Precision
+from hgenre.nets.spec import NETS, NetSpec, Precision
 
 Array = Any
 Variables = dict[str, Any]
@@ -32,12 +31,14 @@ class Net:
         shapes: (n_mels, n_frames) -> variables with shapes and types in place of arrays; computes nothing.
         apply: (variables, x (slice, mel, frame)) -> logits (slice, child); running statistics, no dropout.
         train_apply: (variables, x, key) -> (logits, new batch_stats); batch statistics and dropout.
+        frozen: layers of ``params`` that training leaves as they are.
     """
 
     init: Callable[[Array, int, int], Variables]
     shapes: Callable[[int, int], Variables]
     apply: Callable[[Variables, Array], Array]
     train_apply: Callable[[Variables, Array, Array], tuple[Array, Any]]
+    frozen: frozenset[str] = frozenset()
 
 
 @cache
@@ -46,11 +47,11 @@ def build_net(spec: NetSpec, n_children: int, precision: Precision = "float32") 
 
     ``precision`` is that of ``train_apply`` between the layers; variables and logits are float32.
     """
-    module = _module(spec, n_children, "float32")
-    in_training = _module(spec, n_children, precision)
+    kind = _kind(spec)
+    module, in_training = kind.module(spec, n_children, "float32"), kind.module(spec, n_children, precision)
 
     def drawn(key: Array, n_mels: int, n_frames: int) -> Variables:
-        return dict(module.init(key, jnp.zeros((1, n_mels, n_frames)), train=False))
+        return {"batch_stats": {}, **module.init(key, jnp.zeros((1, n_mels, n_frames)), train=False)}
 
     def shapes(n_mels: int, n_frames: int) -> Variables:
         return jax.eval_shape(partial(drawn, n_mels=n_mels, n_frames=n_frames), jax.random.key(0))
@@ -62,17 +63,21 @@ def build_net(spec: NetSpec, n_children: int, precision: Precision = "float32") 
 
     def train_apply(variables: Variables, x: Array, key: Array) -> tuple[Array, Any]:
         logits, updates = in_training.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
-        return logits, updates["batch_stats"]
+        return logits, updates.get("batch_stats", {})
 
     # Weights are drawn once, so the time to compile is all that counts: a fifth where XLA does not optimise the code.
     unoptimised = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else None
     init = jax.jit(drawn, static_argnums=(1, 2), compiler_options=unoptimised)
-    return Net(init, shapes, apply, train_apply)
+    return Net(init, shapes, apply, train_apply, frozen_layers(spec))
 
 
-def _module(spec: NetSpec, n_children: int, precision: Precision) -> nn.Module:
-    match spec.kind:
-        case "short_chunk":
-            return ShortChunk(n_children, spec.widths, spec.dropout, precision)
-        case "deep_cnn":
-            return DeepCNN(n_children, spec.widths, spec.dense_widths, spec.dropout, precision)
+def frozen_layers(spec: NetSpec) -> frozenset[str]:
+    """The layers of a net that training leaves as they are: what its weights must bring along."""
+    frozen: Callable[[NetSpec], frozenset[str]] | None = getattr(_kind(spec), "frozen", None)
+    return frozen(spec) if frozen else frozenset()
+
+
+def _kind(spec: NetSpec) -> ModuleType:
+    """The file of a net's kind: ``module(spec, n_children, precision)`` and perhaps ``frozen(spec)``."""
+    assert spec.kind in NETS
+    return import_module(f"hgenre.nets.{spec.kind}")

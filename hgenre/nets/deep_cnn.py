@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import initializers
 
-from hgenre.errors import FeatureError
 from hgenre.nets.convolution import conv_pool, conv_pool_moments
-from hgenre.nets.spec import Precision
+from hgenre.nets.pool import check_halvings
+from hgenre.nets.spec import NetSpec, Precision
 
 Array = Any
 
@@ -23,8 +23,15 @@ EPSILON = 1e-5
 """Of BatchNorm, flax's values: what a step keeps of the running statistics, and what is added to a variance."""
 
 
+def module(spec: NetSpec, n_children: int, precision: Precision) -> nn.Module:
+    """The net of a spec."""
+    return DeepCNN(n_children, spec.widths, spec.dense_widths, spec.dropout, spec.norm, precision)
+
+
 class DeepCNN(nn.Module):
     """Logits (slice, child) from normalised log-mel (slice, mel, frame); the slice's size is fixed at init.
+
+    Without ``norm`` a convolution is followed by its ReLU and its pool alone.
 
     Raises:
         FeatureError: the slice has fewer mels or frames than its halvings need.
@@ -34,22 +41,20 @@ class DeepCNN(nn.Module):
     widths: Sequence[int]
     dense_widths: Sequence[int]
     dropout: float
+    norm: bool
     precision: Precision
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         _, n_mels, n_frames = x.shape
-        needed = 2 ** len(self.widths)
-        if min(n_mels, n_frames) < needed:
-            raise FeatureError(
-                f"deep_cnn halves a slice {len(self.widths)} times, found slices of {n_mels} mels x {n_frames} frames, "
-                f"needed at least {needed} of both; give the net fewer widths or use longer slices"
-            )
+        check_halvings("deep_cnn", len(self.widths), n_mels, n_frames)
         x = x[..., None].astype(self.precision)
         for i, width in enumerate(self.widths, start=1):
             kernel, bias = Convolution(width, name=f"conv{i}")(x.shape[-1])
-            norm = Norm(width, name=f"norm{i}")
-            x = conv_norm_pool(x, kernel, bias, norm, train)
+            if self.norm:
+                x = conv_norm_pool(x, kernel, bias, Norm(width, name=f"norm{i}"), train)
+            else:
+                x = nn.relu(conv_pool(x, kernel.astype(x.dtype)) + bias.astype(x.dtype))
         x = x.reshape(x.shape[0], -1)
         for i, width in enumerate(self.dense_widths, start=1):
             x = nn.relu(nn.Dense(width, kernel_init=XAVIER_NORMAL, dtype=self.precision, name=f"dense{i}")(x))

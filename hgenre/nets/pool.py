@@ -7,7 +7,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from hgenre.errors import FeatureError
+
 Array = Any
+
+
+def check_halvings(kind: str, n_halvings: int, n_mels: int, n_frames: int) -> None:
+    """Raises FeatureError where a net's halvings leave nothing of a slice."""
+    needed = 2**n_halvings
+    if min(n_mels, n_frames) < needed:
+        raise FeatureError(
+            f"{kind} halves a slice {n_halvings} times, found slices of {n_mels} mels x {n_frames} frames, "
+            f"needed at least {needed} of both; give the net fewer widths or use longer slices"
+        )
 
 
 def max_pool_2x2(x: Array) -> Array:

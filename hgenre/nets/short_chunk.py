@@ -13,9 +13,14 @@ import jax.numpy as jnp
 
 from hgenre.nets.convolution import conv
 from hgenre.nets.pool import global_max_pool
-from hgenre.nets.spec import Precision
+from hgenre.nets.spec import NetSpec, Precision
 
 Array = Any
+
+
+def module(spec: NetSpec, n_children: int, precision: Precision) -> nn.Module:
+    """The net of a spec."""
+    return ShortChunk(n_children, spec.widths, spec.dropout, precision)
 
 
 class ResidualBlock(nn.Module):
