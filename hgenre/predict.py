@@ -11,7 +11,15 @@ import numpy as np
 
 from hgenre.bundle import Bundle, load_bundle
 from hgenre.errors import AudioError, BundleError, FeatureError, OptionError, SilentAudioError
-from hgenre.features import LogMelSpec, cut_slices, log_mel
+from hgenre.features import (
+    ArraySpec,
+    CepstralSpec,
+    FeatureSpec,
+    cut_slices,
+    described,
+    frames_stream,
+    log_mel_of,
+)
 from hgenre.features.slices import SILENCE_DBFS
 from hgenre.shipped import find_bundle
 from hgenre.tree.answer import Answer, abstain, answer_genre, answer_set, answer_surely, path_to
@@ -188,9 +196,10 @@ class Model:
         from hgenre.audio import resample
         from hgenre.data.audio_slices import REPEATED, too_short
 
-        resampled = resample(waveform, sample_rate_hz, self._features.sample_rate_hz)
+        resampled = resample(waveform, sample_rate_hz, log_mel_of(self._features).sample_rate_hz)
         duration_s = len(waveform) / sample_rate_hz
-        frames = log_mel(resampled, self._features)
+        nothing = np.empty((self._features.n_mels, 0), np.float32)
+        frames = np.concatenate([nothing, *frames_stream([resampled], self._features)], axis=1)
         slices = cut_slices(frames, self.bundle.slices)
         if not len(slices):
             raise too_short("waveform", duration_s, self._features, self.bundle.slices)
@@ -308,14 +317,19 @@ class Model:
         return SliceAnswer(round(start_s, 3), genre, p[genre], path_to(self.bundle.tree, genre, p))
 
 
-def audio_features(bundle: Bundle) -> LogMelSpec:
+def audio_features(bundle: Bundle) -> FeatureSpec:
     """The features that a bundle wants of audio; raises FeatureError where they cannot be computed from audio."""
-    if not isinstance(bundle.features, LogMelSpec):
+    features = bundle.features
+    try:
+        log_mel_of(features)
+    except FeatureError:
+        source = features.of if isinstance(features, CepstralSpec) else features
+        scale = f" ({source.scale})" if isinstance(source, ArraySpec) else ""
         raise FeatureError(
-            f"model {bundle.name} was trained on ready-made arrays ({bundle.features.scale}), which cannot be "
-            "computed from audio; evaluate it on such arrays, or predict with a model that was trained on audio"
-        )
-    return bundle.features
+            f"model {bundle.name} was trained on {described(features)}{scale}, which cannot be computed from audio; "
+            "evaluate it on such data, or predict with a model that was trained on audio"
+        ) from None
+    return features
 
 
 def _decision(

@@ -12,7 +12,7 @@ from typing import Any
 from hgenre.bundle import Bundle, remove_bundle, save_bundle
 from hgenre.errors import HgenreError
 from hgenre.evaluate import SongOutcome, compare, middle_scores, scores, scores_json
-from hgenre.features import ArraySpec
+from hgenre.features import described
 from hgenre.held_out import ENSEMBLE, FLAT_ROOT, PAIR, STAGEWISE, TREE, TUNED, HeldOut, is_tuned, n_nets
 from hgenre.labels import Labels
 from hgenre.metrics.intervals import mean_std
@@ -126,7 +126,7 @@ def describe_run(prepared: Prepared, command: str, protocol: str) -> dict[str, A
             "devices": [str(device) for device in jax.local_devices()],
             "jax": jax.__version__,
         },
-        "features": "ready-made arrays" if isinstance(prepared.source.spec, ArraySpec) else "log-mel of audio",
+        "features": described(prepared.source.spec),
         "warnings": list(prepared.warnings),
     }
 

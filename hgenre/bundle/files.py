@@ -20,7 +20,7 @@ import numpy as np
 from hgenre.bundle.bundle import SCHEMA_VERSION, Bundle, SeenSong, flatten, unflatten
 from hgenre.bundle.calibration import calibration_from_json, calibration_to_json
 from hgenre.errors import BundleError, HgenreError
-from hgenre.features import CepstralSpec, Normalisation, SliceSpec, from_json, to_json
+from hgenre.features import Normalisation, SliceSpec, from_json, to_json
 from hgenre.labels import Labels
 from hgenre.nets.spec import net_from_json, net_to_json
 from hgenre.tree.route import Route
@@ -155,7 +155,7 @@ def _from_manifest(manifest: dict[str, Any], arrays: dict[str, np.ndarray], dige
         arrays.pop(f"{_NORMALISATION}/std_db"),
     )
     features, slices, route = from_json(manifest["features"]), SliceSpec(**manifest["slices"]), manifest["route"]
-    _check_whole_numbers(features, slices, *([features.of] if isinstance(features, CepstralSpec) else []))
+    _check_whole_numbers(features, slices, *filter(None, [getattr(features, "of", None)]))
     if normalisation.mean_db.shape != (features.n_mels,):
         raise BundleError(
             f"normalisation has {len(normalisation.mean_db)} mel bands, the features have {features.n_mels}"

@@ -10,15 +10,16 @@ import numpy as np
 
 from hgenre.audio import AudioFacts, open_audio
 from hgenre.errors import TooShortAudioError
-from hgenre.features import LogMelSpec, SliceSpec, cut_stream, log_mel_stream
+from hgenre.features import FeatureSpec, SliceSpec, cut_stream, frames_stream, log_mel_of
 
 BLOCK_SLICES = 32
 REPEATED = "shorter than one slice: repeated to fill it"
 
 
 class AudioSlices:
-    """One audio file as blocks of slices (slice, mel, frame) in dB; ``facts`` and ``warnings`` are there at the end.
+    """One audio file as blocks of slices (slice, mel, frame) in dB, or cepstra of dB.
 
+    ``facts`` and ``warnings`` are there at the end.
     Iterating raises AudioError where the file cannot be used, TooShortAudioError where it holds less than half a slice.
     ``on_open`` is called with the number of slices that the file's header promises, if it does, before any is decoded.
     """
@@ -26,7 +27,7 @@ class AudioSlices:
     def __init__(
         self,
         path: str | Path,
-        features: LogMelSpec,
+        features: FeatureSpec,
         slices: SliceSpec,
         on_open: Callable[[int], object] = lambda n_slices: None,
     ) -> None:
@@ -46,10 +47,10 @@ class AudioSlices:
                 n_frames += block.shape[1]
                 yield block
 
-        with open_audio(self.path, self._features.sample_rate_hz) as audio:
+        with open_audio(self.path, log_mel_of(self._features).sample_rate_hz) as audio:
             if audio.expected_duration_s is not None:
                 self._on_open(expected_slices(audio.expected_duration_s, self._features, self._slices))
-            frames = counted(log_mel_stream(audio, self._features))
+            frames = counted(frames_stream(audio, self._features))
             for block in cut_stream(frames, self._slices, BLOCK_SLICES):
                 n_slices += len(block)
                 yield block
@@ -61,17 +62,19 @@ class AudioSlices:
             self.warnings = (*self.warnings, REPEATED)
 
 
-def expected_slices(duration_s: float, features: LogMelSpec, slices: SliceSpec) -> int:
+def expected_slices(duration_s: float, features: FeatureSpec, slices: SliceSpec) -> int:
     """The number of slices of so much sound, give or take one; 1 where it is shorter than a slice."""
-    n_frames = round(duration_s * features.sample_rate_hz - features.n_fft) // features.hop_length + 1
+    of = log_mel_of(features)
+    n_frames = round(duration_s * of.sample_rate_hz - of.n_fft) // of.hop_length + 1
     # By arithmetic alone: what a header promises may be anything.
     return max(1, (n_frames - slices.n_frames) // slices.step_frames + 1)
 
 
-def too_short(path: str, duration_s: float, features: LogMelSpec, slices: SliceSpec) -> TooShortAudioError:
+def too_short(path: str, duration_s: float, features: FeatureSpec, slices: SliceSpec) -> TooShortAudioError:
     """The error of a song with less than half a slice."""
+    of = log_mel_of(features)
     n_frames = -(-slices.n_frames // 2)
-    needed_s = ((n_frames - 1) * features.hop_length + features.n_fft) / features.sample_rate_hz
+    needed_s = ((n_frames - 1) * of.hop_length + of.n_fft) / of.sample_rate_hz
     return TooShortAudioError(path, f"holds {duration_s:.2f} s of sound; needed half a slice, {needed_s:.2f} s")
 
 

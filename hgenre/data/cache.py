@@ -18,7 +18,7 @@ import numpy as np
 
 from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import AudioError, FeatureError, HgenreError, ManifestError
-from hgenre.features import FeatureSpec, LogMelSpec, digest, log_mel_stream, to_json
+from hgenre.features import FeatureSpec, digest, frames_stream, log_mel_of, to_json
 
 if TYPE_CHECKING:
     from hgenre.audio import AudioFacts
@@ -122,15 +122,19 @@ def open_cache(directory: str | Path, spec: FeatureSpec) -> FeatureCache:
     return FeatureCache(root, spec)
 
 
-def audio_frames(path: str | Path, spec: LogMelSpec) -> "tuple[np.ndarray, AudioFacts]":
-    """Log-mel frames of an audio file, (mel, frame) float32 in dB, and what the decoder found out about the file.
+def audio_frames(path: str | Path, spec: FeatureSpec) -> "tuple[np.ndarray, AudioFacts]":
+    """Frames of an audio file, (mel, frame) float32 in dB or their cepstra, and what the decoder found out about it.
 
-    The waveform is never held as a whole. Raises AudioError where the file cannot be used.
+    The waveform is never held as a whole.
+
+    Raises:
+        AudioError: the file cannot be used.
+        FeatureError: such features are not computed from audio.
     """
     from hgenre.audio import open_audio
 
-    with open_audio(path, spec.sample_rate_hz) as audio:
-        blocks = [np.empty((spec.n_mels, 0), np.float32), *log_mel_stream(audio, spec)]
+    with open_audio(path, log_mel_of(spec).sample_rate_hz) as audio:
+        blocks = [np.empty((spec.n_mels, 0), np.float32), *frames_stream(audio, spec)]
         return np.concatenate(blocks, axis=1), audio.facts
 
 

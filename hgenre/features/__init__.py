@@ -1,6 +1,6 @@
 """Pure array functions from waveforms to normalised slices; needs numpy only."""
 
-from hgenre.features.cepstra import cepstral_statistics, mfcc
+from hgenre.features.cepstra import cepstral_statistics, frames_stream, mfcc
 from hgenre.features.log_mel import log_mel, log_mel_stream, mel_filters
 from hgenre.features.normalise import (
     Normalisation,
@@ -28,8 +28,10 @@ from hgenre.features.spec import (
     MelScale,
     SliceSpec,
     TableSpec,
+    described,
     digest,
     from_json,
+    log_mel_of,
     to_json,
 )
 from hgenre.features.steadiness import steady
@@ -47,11 +49,14 @@ __all__ = [
     "cepstral_statistics",
     "cut_slices",
     "cut_stream",
+    "described",
     "digest",
     "fit_normalisation",
+    "frames_stream",
     "from_json",
     "level_free",
     "log_mel",
+    "log_mel_of",
     "log_mel_stream",
     "mel_filters",
     "mfcc",

@@ -1,10 +1,13 @@
 """Cepstra: what is left of a log-mel spectrum's shape in a few coefficients, and their statistics over a song."""
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from hgenre.errors import FeatureError
+from hgenre.features.log_mel import log_mel_stream
+from hgenre.features.spec import CepstralSpec, FeatureSpec, log_mel_of
 
 FMA_N_MFCC = 20
 """Coefficients in FMA's feature table."""
@@ -38,6 +41,18 @@ def mfcc(log_mel_db: np.ndarray, n_mfcc: int, lifter: int = 0) -> np.ndarray:
     for column, band in zip(basis.T, log_mel_db, strict=True):
         coefficients += column[:, None] * band
     return coefficients.astype(np.float32)
+
+
+def frames_stream(waveform_blocks: Iterable[np.ndarray], spec: FeatureSpec) -> Iterator[np.ndarray]:
+    """Frames of a waveform that comes in blocks, log-mel or cepstra: yields (mel or coefficient, frame) float32.
+
+    Joined along frames they are the same to the bit whatever the sizes of the blocks.
+
+    Raises:
+        FeatureError: such features are not computed from audio.
+    """
+    for block in log_mel_stream(waveform_blocks, log_mel_of(spec)):
+        yield mfcc(block, spec.n_mfcc, spec.lifter) if isinstance(spec, CepstralSpec) else block
 
 
 def lifter_weights(n_mfcc: int, lifter: int) -> np.ndarray:

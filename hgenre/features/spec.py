@@ -112,16 +112,20 @@ class CepstralSpec:
 class TableSpec:
     """Rows of a table of features: frames are (column, row), a row for every ``row_s`` seconds of a song.
 
-    The columns have units of their own. Such features come from their table only, never from audio.
+    The columns have units of their own. ``of`` are the spectrograms of whose cepstra the rows are statistics, where
+    they were computed here; None where they come from a file. Audio is not answered with such features.
     """
 
     columns: tuple[str, ...]
     row_s: float
+    of: LogMelSpec | ArraySpec | None = None
 
     def __post_init__(self) -> None:
         named = all(isinstance(name, str) for name in self.columns)
         if not (self.columns and named and len(set(self.columns)) == len(self.columns)):
             raise FeatureError(f"a feature table needs a column or more, each once by name, found {self.columns!r}")
+        if not isinstance(self.of, LogMelSpec | ArraySpec | None):
+            raise FeatureError(f"statistics are of log-mel frames or of imported arrays, found {self.of!r}")
         if not (math.isfinite(self.row_s) and self.row_s > 0):
             raise FeatureError(f"a row of a feature table stands for a time above 0 s, found {self.row_s}")
 
@@ -177,7 +181,8 @@ def to_json(spec: FeatureSpec) -> dict[str, Any]:
         case CepstralSpec():
             return {"kind": "cepstra", "of": to_json(spec.of), "n_mfcc": spec.n_mfcc, "lifter": spec.lifter}
         case TableSpec():
-            return {"kind": "table", "columns": list(spec.columns), "row_s": spec.row_s}
+            of = None if spec.of is None else to_json(spec.of)
+            return {"kind": "table", "columns": list(spec.columns), "row_s": spec.row_s, "of": of}
 
 
 def from_json(values: dict[str, Any]) -> FeatureSpec:
@@ -193,12 +198,41 @@ def from_json(values: dict[str, Any]) -> FeatureSpec:
             case "cepstra":
                 return CepstralSpec(**{**fields, "of": from_json(fields["of"])})
             case "table":
-                return TableSpec(**{**fields, "columns": tuple(fields["columns"])})
+                of = fields["of"] and from_json(fields["of"])
+                return TableSpec(**{**fields, "columns": tuple(fields["columns"]), "of": of})
     except (TypeError, ValueError) as error:
         raise FeatureError(f"feature spec of kind {kind!r}: {error}") from None
     except KeyError as error:
         raise FeatureError(f"feature spec of kind {kind!r}: {error.args[0]} is missing") from None
     raise FeatureError(f"feature spec of kind {kind!r}; known kinds are log_mel, arrays, cepstra and table")
+
+
+def described(spec: FeatureSpec) -> str:
+    """The kind of the features in words, such as ``log-mel of audio``."""
+    match spec:
+        case LogMelSpec():
+            return "log-mel of audio"
+        case ArraySpec():
+            return "ready-made arrays"
+        case CepstralSpec():
+            return f"{spec.n_mfcc} cepstra of {described(spec.of)}"
+        case TableSpec(of=None):
+            return "rows of a feature table"
+        case TableSpec(of=of):
+            assert of is not None
+            return f"statistics of cepstra of {described(of)}"
+
+
+def log_mel_of(spec: FeatureSpec) -> LogMelSpec:
+    """The log-mel frames that these features are computed from, frame by frame.
+
+    Raises:
+        FeatureError: they cannot be computed from audio.
+    """
+    source = spec.of if isinstance(spec, CepstralSpec) else spec
+    if not isinstance(source, LogMelSpec):
+        raise FeatureError(f"{described(spec)} cannot be computed from audio")
+    return source
 
 
 def digest(spec: FeatureSpec) -> str:
