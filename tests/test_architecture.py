@@ -21,7 +21,7 @@ PACKAGE = Path(hgenre.__file__).parent
 FLOORS = (
     {"audio", "features", "tree", "metrics", "errors", "labels"},
     {"nets", "grouping", "account"},
-    {"data", "bundle", "compiled", "training", "demo", "shipped", "taxonomy"},
+    {"data", "bundle", "compiled", "training", "demo", "shipped", "taxonomy", "baselines"},
     {"train", "predict", "evaluate", "why", "held_out", "calibrate", "trust", "results"},
     {"studies", "report"},
     {"cli"},
