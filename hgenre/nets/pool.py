@@ -70,6 +70,14 @@ def _to_winner(axes: tuple[int, int], winner: Array, gradient: Array) -> tuple[A
 max_of_windows.defvjp(_with_winner, _to_winner)
 
 
+def max_of_pairs(x: Array, axis: int) -> Array:
+    """Larger of each two neighbours along an axis, pairs not overlapping; an odd last one is dropped."""
+    n_pairs = x.shape[axis] // 2
+    pairs = lax.slice_in_dim(x, 0, 2 * n_pairs, axis=axis)
+    pairs = pairs.reshape(*x.shape[:axis], n_pairs, 2, *x.shape[axis + 1 :])
+    return jnp.maximum(lax.index_in_dim(pairs, 0, axis + 1, False), lax.index_in_dim(pairs, 1, axis + 1, False))
+
+
 def global_max_pool(x: Array) -> Array:
     """Largest value of each channel: (slice, mel, frame, channel) -> (slice, channel), by halving.
 
