@@ -26,13 +26,18 @@ def mel_filters(spec: LogMelSpec) -> np.ndarray:
     Slaney, "Auditory Toolbox" (1998); HTK: Young et al., "The HTK Book" (2006).
     """
     bins_hz = np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate_hz)
-    low, high = _hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.mel_scale)
-    edges_hz = _mel_to_hz(np.linspace(low, high, spec.n_mels + 2), spec.mel_scale)
+    edges_hz = mel_edges_hz(spec)
     left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     rising, falling = (bins_hz - left) / (centre - left), (right - bins_hz) / (right - centre)
     filters = np.maximum(0, np.minimum(rising, falling)) * 2 / (right - left)
     filters.flags.writeable = False
     return filters
+
+
+def mel_edges_hz(spec: LogMelSpec) -> np.ndarray:
+    """Where the filters begin, peak and end: (mel + 2,) Hz, equally far apart in mel; band ``m`` peaks at ``m + 1``."""
+    low, high = _hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.mel_scale)
+    return _mel_to_hz(np.linspace(low, high, spec.n_mels + 2), spec.mel_scale)
 
 
 @lru_cache(maxsize=8)
