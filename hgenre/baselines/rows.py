@@ -62,8 +62,9 @@ def slice_rows(slices: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     if isinstance(spec, CepstralSpec):
         return _mean_and_std(free)
     n_slices, n_mels, n_frames = free.shape
+    n_cepstra = min(N_CEPSTRA, n_mels)
     side_by_side = free.transpose(1, 0, 2).reshape(n_mels, n_slices * n_frames)
-    cepstra = mfcc(side_by_side, min(N_CEPSTRA, n_mels)).reshape(-1, n_slices, n_frames)
+    cepstra = mfcc(side_by_side, n_cepstra).reshape(n_cepstra, n_slices, n_frames)
     return np.concatenate([_mean_and_std(free), _mean_and_std(cepstra.transpose(1, 0, 2))], axis=1)
 
 
