@@ -56,8 +56,8 @@ def bundle_program(bundle: Bundle, route: Route) -> Program:
     return build_program(bundle.tree, apply, route, bundle.features)
 
 
-def _shapes(variables: Any) -> Any:
-    return jax.tree.map(lambda a: tuple(a.shape), variables)
+def _shapes(variables: Any) -> dict[str, tuple[int, ...]]:
+    return {jax.tree_util.keystr(path): tuple(a.shape) for path, a in jax.tree_util.tree_leaves_with_path(variables)}
 
 
 def argument_shapes(bundle: Bundle, n_slices: int) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from hgenre.nets.convolution import conv
+from hgenre.nets.deep_cnn import conv_relu_pool
 from hgenre.nets.pool import check_halvings, max_pool_2x2
 from hgenre.nets.recurrent import last_state
 from hgenre.nets.spec import Cell, NetSpec, Precision
@@ -46,8 +46,7 @@ class CNNBesideRNN(nn.Module):
         check_halvings("cnn_rnn", len(self.widths), *x.shape[1:])
         convolved = x[..., None].astype(self.precision)
         for i, width in enumerate(self.widths, start=1):
-            layer = nn.Conv(width, (3, 3), dtype=self.precision, conv_general_dilated=conv, name=f"conv{i}")
-            convolved = max_pool_2x2(nn.relu(layer(convolved)))
+            convolved = conv_relu_pool(convolved, width, f"conv{i}")
         frames = max_pool_2x2(x[..., None])[..., 0].swapaxes(1, 2)
         branches = (
             convolved.reshape(len(x), -1).astype(jnp.float32),

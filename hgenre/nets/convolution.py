@@ -76,7 +76,7 @@ def conv_pool(x: Array, kernel: Array) -> Array:
         patches, kernels = _squares(x[..., 0], kernel[:, :, 0])
         return _pool_of_product(patches, kernels, x.shape)
     _, n_mels, n_frames, _ = x.shape
-    return max_pool_2x2(_xla_conv(x, kernel, (1, 1), ((1, 1 - n_mels % 2), (1, 1 - n_frames % 2))))
+    return max_pool_2x2(_conv(x, kernel, (1, 1), ((1, 1 - n_mels % 2), (1, 1 - n_frames % 2))))
 
 
 def conv_pool_moments(x: Array, kernel: Array) -> tuple[Array, Array, Array]:

@@ -11,8 +11,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from hgenre.nets.convolution import conv
-from hgenre.nets.pool import check_halvings, max_pool_2x2
+from hgenre.nets.deep_cnn import conv_relu_pool
+from hgenre.nets.pool import check_halvings
 from hgenre.nets.recurrent import last_state
 from hgenre.nets.spec import Cell, NetSpec, Precision
 
@@ -46,9 +46,8 @@ class CRNN(nn.Module):
         check_halvings("crnn", len(self.widths), *x.shape[1:])
         x = x[..., None].astype(self.precision)
         for i, width in enumerate(self.widths, start=1):
-            layer = nn.Conv(width, (3, 3), dtype=self.precision, conv_general_dilated=conv, name=f"conv{i}")
             norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.precision, name=f"norm{i}")
-            x = norm(max_pool_2x2(nn.relu(layer(x))))
+            x = norm(conv_relu_pool(x, width, f"conv{i}"))
         x = x.astype(jnp.float32).swapaxes(1, 2)  # (slice, frame, mel, channel)
         x = last_state(x.reshape(*x.shape[:2], -1), self.cell, self.recurrent_width, self.cell)
         x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)

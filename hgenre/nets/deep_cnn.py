@@ -50,11 +50,11 @@ class DeepCNN(nn.Module):
         check_halvings("deep_cnn", len(self.widths), n_mels, n_frames)
         x = x[..., None].astype(self.precision)
         for i, width in enumerate(self.widths, start=1):
-            kernel, bias = Convolution(width, name=f"conv{i}")(x.shape[-1])
             if self.norm:
+                kernel, bias = Convolution(width, name=f"conv{i}")(x.shape[-1])
                 x = conv_norm_pool(x, kernel, bias, Norm(width, name=f"norm{i}"), train)
             else:
-                x = nn.relu(conv_pool(x, kernel.astype(x.dtype)) + bias.astype(x.dtype))
+                x = conv_relu_pool(x, width, f"conv{i}")
         x = x.reshape(x.shape[0], -1)
         for i, width in enumerate(self.dense_widths, start=1):
             x = nn.relu(nn.Dense(width, kernel_init=XAVIER_NORMAL, dtype=self.precision, name=f"dense{i}")(x))
@@ -90,6 +90,15 @@ class Norm(nn.Module):
         if not self.is_initializing():
             self.mean.value = MOMENTUM * self.mean.value + (1 - MOMENTUM) * mean
             self.var.value = MOMENTUM * self.var.value + (1 - MOMENTUM) * var
+
+
+def conv_relu_pool(x: Array, width: int, name: str) -> Array:
+    """Convolution with bias, ReLU and 2 x 2 max-pool, to be called where a compact module is: it gets layer ``name``.
+
+    Bias and ReLU rise with their input, so the maximum is taken first.
+    """
+    kernel, bias = Convolution(width, name=name)(x.shape[-1])
+    return nn.relu(conv_pool(x, kernel.astype(x.dtype)) + bias.astype(x.dtype))
 
 
 def conv_norm_pool(x: Array, kernel: Array, bias: Array, norm: Norm, train: bool) -> Array:

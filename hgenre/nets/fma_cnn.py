@@ -12,12 +12,11 @@ import jax.numpy as jnp
 
 from hgenre.errors import FeatureError
 from hgenre.nets.convolution import conv
+from hgenre.nets.deep_cnn import conv_relu_pool
 from hgenre.nets.pool import max_of_pairs, max_pool_2x2
 from hgenre.nets.spec import NetSpec, Precision
 
 Array = Any
-
-KERNELS = ((3, 3), (3, 5))
 
 
 def module(spec: NetSpec, n_children: int, precision: Precision) -> nn.Module:
@@ -47,9 +46,10 @@ class FmaCNN(nn.Module):
                 "least 4 x 16; use longer slices"
             )
         x = x[..., None].astype(self.precision)
-        for i, (width, kernel) in enumerate(zip(self.widths, KERNELS, strict=True), start=1):
-            layer = nn.Conv(width, kernel, dtype=self.precision, conv_general_dilated=conv, name=f"conv{i}")
-            x = max_of_pairs(max_pool_2x2(nn.relu(layer(x))), axis=2)
+        first, second = self.widths
+        x = max_of_pairs(conv_relu_pool(x, first, "conv1"), axis=2)
+        layer = nn.Conv(second, (3, 5), dtype=self.precision, conv_general_dilated=conv, name="conv2")
+        x = max_of_pairs(max_pool_2x2(nn.relu(layer(x))), axis=2)
         for i, width in enumerate(self.dense_widths, start=1):
             x = nn.relu(nn.Dense(width, dtype=self.precision, name=f"dense{i}")(x))
         x = x.reshape(len(x), -1).astype(jnp.float32)
