@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import hgenre.studies.cross_validate as study
+import hgenre.studies.folds as folds_study
 import hgenre.training.config as settings
 from hgenre import load_bundle, read_manifest
 from hgenre.data.manifest import Manifest, write_manifest
@@ -194,14 +195,14 @@ def test_every_song_is_answered_once_by_a_model_that_saw_neither_it_nor_its_arti
     refit: bool,
 ) -> None:
     folds: list[tuple[set[str], tuple[str, ...]]] = []
-    hear = study.hear
+    hear = folds_study.hear
 
     def spy(fitted: Any, songs: Any, frames: Any, cluster_of: Any) -> Any:
         for bundle in (fitted.tree, fitted.flat):
             folds.append(({song.song_id for song in bundle.songs_seen}, tuple(song.song_id for song in songs)))
         return hear(fitted, songs, frames, cluster_of)
 
-    monkeypatch.setattr(study, "hear", spy)
+    monkeypatch.setattr(folds_study, "hear", spy)
     config = tmp_path / "config.toml"
     config.write_text(toml({**TINY, "data": {"protocol": "artist", "validation_share": 0.5}}))
     flags = ["--refit"] if refit else []
@@ -384,7 +385,7 @@ def test_after_a_kill_the_next_run_completes(
     assert strict_json(out / "results.json")["models"] == json.loads(json.dumps(result.results["models"]))
 
 
-def test_the_leaky_protocol_says_what_it_is_and_folds_refuse_it(
+def test_the_leaky_protocol_says_what_it_is(
     tiny_config: RunConfig, corpus: Manifest, tmp_path: Path
 ) -> None:
     leaky = replace(tiny_config, data=replace(tiny_config.data, protocol="slice-random"))
@@ -394,5 +395,9 @@ def test_the_leaky_protocol_says_what_it_is_and_folds_refuse_it(
     seen = load_bundle(tmp_path / "leaky" / "flat").songs_seen
     assert {song.song_id.count("/") for song in seen} == {1}
     assert not (tmp_path / "leaky" / "manifest.csv").exists()
-    with pytest.raises(ConfigError, match="folds keep songs whole"):
-        study.cross_validate(leaky, corpus, out=tmp_path / "folds")
+    with pytest.raises(ConfigError, match="leave --refit out, or use song or artist"):
+        study.cross_validate(leaky, corpus, out=tmp_path / "folds", refit=True)
+    folded = study.cross_validate(leaky, corpus, out=tmp_path / "folds", n_folds=2)
+    assert folded["protocol"] == "slice-random"
+    assert folded["models"]["flat"]["song"]["n"] > len(corpus.songs)
+    assert "these figures are too good" in render(folded)

@@ -2,19 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hgenre.calibrate import OUT_OF_FOLD, answer_folds, calibrated_fit
-from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song
-from hgenre.data.splits import Protocol, clusters, folds
 from hgenre.errors import ConfigError
-from hgenre.evaluate import SongOutcome, left_out
-from hgenre.held_out import FILE, HeldOut, hear, posteriors, song_outcomes, write_held_out
+from hgenre.evaluate import left_out
+from hgenre.held_out import FILE, write_held_out
 from hgenre.results import (
-    about_bundle,
     describe_run,
     make_run_folder,
     model_scores,
@@ -24,10 +21,9 @@ from hgenre.results import (
     write_history,
     write_text,
 )
+from hgenre.studies.folds import OutOfFold, fit_around, nets_out_of_fold
 from hgenre.training.config import RunConfig, config_to_dict
-from hgenre.training.fit import Fitted, fit
-from hgenre.training.loop import Epoch
-from hgenre.training.prepare import TEST, TRAIN, VALIDATION, Prepared, inner_split, prepare
+from hgenre.training.prepare import fold_ids, fold_protocol, prepare
 from hgenre.training.progress import Progress
 from hgenre.tree.spec import tree_to_json
 from hgenre.trust import confidence_results, routing_results
@@ -47,51 +43,47 @@ def cross_validate(
 ) -> dict[str, Any]:
     """Trains and scores a tree and its flat rival in every fold, for every seed; writes and returns the results.
 
-    Folds follow the configuration's protocol (``listed`` counts as ``artist``). Inside a fold the validation part is
-    cut from the training songs by the same protocol. ``on_progress`` is told how many fits are done. The folds' node
-    outputs for the first seed are kept in ``outputs.npz``.
+    Folds follow the configuration's protocol (``listed`` counts as ``artist``; ``slice-random`` deals and scores single
+    slices, and leaks). Inside a fold the validation part is cut from the training songs by the same protocol.
+    ``on_progress`` is told how many fits are done. The folds' node outputs for the first seed are kept in
+    ``outputs.npz``.
 
     Args:
         refit: at the end fit once more on all songs, and save ``bundle/`` and ``flat/`` with the out-of-fold scores:
             the folds say how good such a model is, and this one has seen every song.
     """
     started = time.perf_counter()
-    if config.data.protocol == "slice-random":
-        problem = "is 'slice-random', and folds keep songs whole; use train-tree, or protocol song or artist"
+    if config.data.protocol == "slice-random" and refit:
+        problem = "is 'slice-random', and a model for use is fitted on songs; leave --refit out, or use song or artist"
         raise ConfigError(config.name, [("data.protocol", problem)])
     make_run_folder(out)
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
-    protocol: Protocol = "song" if config.data.protocol == "song" else "artist"
-    held_out = folds(prepared.songs, protocol=protocol, n_folds=n_folds, seed=config.data.seed)
-    cluster_of = clusters(prepared.songs, by="artist")
-    runs, found, groupings = [], [], []
-    heard: list[HeldOut] = []
-    histories: list[Mapping[str, Sequence[Epoch]]] = []
-    sizes: list[dict[str, int]] = []
+    protocol = fold_protocol(config)
+    held_out = fold_ids(prepared, n_folds)
+    by_seed: list[OutOfFold] = []
     for seed in config.seeds:
-        answers: dict[str, list[SongOutcome]] = {}
-        for k, test_ids in enumerate(held_out):
-            n_done = len(histories)
+        n_done = len(by_seed) * n_folds
 
-            def report(progress: Progress, n_done: int = n_done, k: int = k, seed: int = seed) -> None:
-                on_progress(n_done, f"fold {k + 1}/{n_folds} seed {seed} ", progress)
+        def report(k: int, progress: Progress, n_done: int = n_done, seed: int = seed) -> None:
+            on_progress(n_done + k, f"fold {k + 1}/{n_folds} seed {seed} ", progress)
 
-            fitted = fit_songs(prepared, protocol, test_ids, seed, command, report)
-            histories.append(fitted.history)
-            seen = [song.split for song in fitted.flat.songs_seen]
-            sizes.append({"train": seen.count("train"), "validation": seen.count("validation"), "test": len(test_ids)})
-            songs = [song for song in prepared.songs if song.song_id in test_ids]
-            held = hear(fitted, songs, prepared.source.frames, cluster_of)
-            if seed == config.seeds[0]:
-                heard.append(held)
-            for name, logp in posteriors(held).items():
-                answers.setdefault(name, []).extend(song_outcomes(held, logp))
-            assert fitted.tree is not None
-            groupings.append({"seed": seed, "fold": k, "tree": tree_to_json(fitted.tree.tree)})
-        found.append(answers)
-        runs.append({"seed": seed, "models": model_scores(answers, prepared.labels)})
+        by_seed.append(nets_out_of_fold(prepared, held_out, seed=seed, command=command, on_progress=report))
+    found = [one.answers for one in by_seed]
+    heard = by_seed[0].heard
+    sizes = [size for one in by_seed for size in one.sizes]
+    runs = [
+        {"seed": seed, "models": model_scores(answers, prepared.labels)}
+        for seed, answers in zip(config.seeds, found, strict=True)
+    ]
+    groupings = [
+        {"seed": seed, "fold": k, "tree": tree_to_json(tree)}
+        for seed, one in zip(config.seeds, by_seed, strict=True)
+        for k, tree in enumerate(one.trees)
+        if tree is not None
+    ]
     # What took long to make is safe before anything is reckoned from it.
     write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
+    histories = [history for one in by_seed for history in one.histories]
     write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], histories)
     write_held_out(out / FILE, heard)
     results = {
@@ -110,34 +102,7 @@ def cross_validate(
         results["tree"] = groupings[0]["tree"]
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     if refit:
-        n_done = len(histories)
-        final = fit_songs(prepared, protocol, (), config.seeds[0], command, lambda p: on_progress(n_done, "refit ", p))
+        final = fit_around(prepared, (), config.seeds[0], command, lambda p: on_progress(len(histories), "refit ", p))
         final = calibrated_fit(final, heard, OUT_OF_FOLD)
         save_fit(out, final, {key: results[key] for key in ("protocol", "n_folds", "n_songs", "seeds", "models")})
     return results
-
-
-def fit_songs(
-    prepared: Prepared,
-    protocol: Protocol,
-    held_out: tuple[str, ...],
-    seed: int,
-    command: str,
-    on_progress: Callable[[Progress], None],
-) -> Fitted:
-    """Fits a tree and its flat rival on all songs but those held out."""
-    config = prepared.config
-    test = set(held_out)
-    rest = [song for song in prepared.songs if song.song_id not in test]
-    split = {**inner_split(rest, protocol, config.data.validation_share, config.data.seed), **dict.fromkeys(test, TEST)}
-    check_disjoint(prepared.songs, split, protocol=protocol)
-    return fit(
-        config,
-        prepared.labels,
-        prepared.learning([i for i, side in split.items() if side == TRAIN]),
-        prepared.learning([i for i, side in split.items() if side == VALIDATION]),
-        {song.song_id: song for song in prepared.songs},
-        seed=seed,
-        about=about_bundle(config, command),
-        on_progress=on_progress,
-    )

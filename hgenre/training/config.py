@@ -12,9 +12,29 @@ from typing import Any, ClassVar, Literal
 
 from hgenre.errors import ConfigError
 from hgenre.features.spec import MelScale
-from hgenre.nets.spec import NetSpec, Precision
+from hgenre.nets.spec import NetSpec, Precision, net_problems
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+
+
+@dataclass(frozen=True)
+class ArraysConfig:
+    """Spectrograms in an archive, taken over as ``hgenre import-features`` does; see there.
+
+    Attributes:
+        archive: ``.npz`` file; a path as ``DataConfig.manifest``.
+        join: CSV by song id with what else is known of the songs, a path too.
+        ids_key: where the archive keeps the song ids.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    archive: str
+    frame_rate_hz: float
+    scale: str
+    db_per_unit: float | None = None
+    join: str = ""
+    ids_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -23,6 +43,12 @@ class DataConfig:
 
     Attributes:
         manifest: CSV in the contract's columns; relative to the configuration file; ``$NAME`` is expanded.
+        arrays: in place of a manifest, an archive of spectrograms.
+        table: in place of a manifest, a CSV with rows of features, read as it is: the public tables of GTZAN and FMA,
+            or what ``hgenre features table`` wrote; a path too.
+        join: with ``table``: CSV by song id with what else is known of its songs; a path too.
+        statistics: take 140 statistics of MFCC over a song, FMA's set, in place of its ready-made spectrogram.
+        genres: only songs of these; empty takes all.
         protocol: ``artist`` keeps artists (and duplicates) on one side, ``song`` keeps songs (and duplicates) on one
             side, ``listed`` takes ``lists`` or the manifest's own split column. ``slice-random`` splits and scores
             single slices without regard to songs, as much of the literature does: it leaks.
@@ -36,6 +62,11 @@ class DataConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     manifest: str = ""
+    arrays: ArraysConfig | None = None
+    table: str = ""
+    join: str = ""
+    statistics: bool = False
+    genres: tuple[str, ...] = ()
     protocol: Literal["song", "artist", "listed", "slice-random"] = "artist"
     lists: dict[str, str] = field(default_factory=dict)
     test_share: float = 0.2
@@ -45,8 +76,21 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class CepstraConfig:
+    """MFCC in place of mel bands; see ``Cepstra``."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    n_mfcc: int = 13
+    lifter: int = 0
+
+
+@dataclass(frozen=True)
 class FeatureConfig:
-    """Log-mel features and slices; see ``LogMelSpec``. Ready-made arrays bring their own spec and take only slices."""
+    """Log-mel features and slices; see ``LogMelSpec``.
+
+    Ready-made arrays bring their own spec and take only slices and ``cepstra``; a row of a table is a slice.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
@@ -60,6 +104,7 @@ class FeatureConfig:
     slice_s: float = 3.0
     step_s: float = 3.0
     normalise: Literal["training", "song"] = "training"
+    cepstra: CepstraConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +146,11 @@ class RivalsConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW with a warm-up and a cosine down to zero; the epoch with the best validation song log-loss is kept.
+    """AdamW; without weight decay it is Adam.
 
     Attributes:
+        schedule: of the learning rate: a warm-up and a cosine down to zero, or the same at every step.
+        keep: the epoch with the best validation song log-loss, or the last, whatever ``patience`` says.
         slices_per_song: random crops a song and epoch (an epoch of a node counts its own songs).
         min_steps: a node with few songs has at least so many steps an epoch.
         patience: epochs without improvement before training stops.
@@ -123,6 +170,8 @@ class OptimiserConfig:
     slices_per_song: int = 4
     min_steps: int = 4
     learning_rate: float = 4e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    keep: Literal["best", "last"] = "best"
     weight_decay: float = 1e-2
     label_smoothing: float = 0.05
     patience: int = 12
@@ -156,10 +205,68 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """One training run. ``net`` serves root and flat net; ``specialist_net`` the other nodes (``net`` when None).
+class Reported:
+    """One figure that somebody published of a system.
 
-    ``genre_sets`` names sets of genres whose songs are scored apart as well (answers may still be any genre).
+    Attributes:
+        model: whose figure of ours stands beside it: ``flat``, ``tree``, or the kind of a classical classifier, as in
+            ``svm`` and ``svm tree``.
+        figure: whether songs were answered, or slices.
+        percent: right answers; None where no number was given, and ``said`` has the words.
+        n: songs or slices that were answered; None where that is unknown.
+        name: of the row, where the recipe's title is not enough.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    model: str = "flat"
+    figure: Literal["song", "slice"] = "song"
+    percent: float | None = None
+    said: str = ""
+    n: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class RecipeConfig:
+    """A published system that the configuration runs, for ``hgenre reproduce``.
+
+    Attributes:
+        title: the system in a few words.
+        protocol: how its figures were measured, in words.
+        reported: its figures.
+        differences: why ours need not agree, a sentence each.
+        n_folds: into how many parts the songs are split; each tests once, or only the first ``folds_run`` of them do.
+        with_tree: whether the configuration's tree is trained, or its flat net alone.
+        with_net: False where classical classifiers are all there is.
+        classical: kinds of classical classifiers, see ``hgenre.baselines``.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    title: str
+    protocol: str
+    reported: tuple[Reported, ...] = ()
+    differences: tuple[str, ...] = ()
+    n_folds: int = 5
+    folds_run: int = 1
+    with_tree: bool = False
+    with_net: bool = True
+    classical: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run.
+
+    Attributes:
+        net: of root and flat net.
+        specialist_net: of the other nodes; ``net`` when None.
+        node_nets: of single nodes, by name.
+        pretrained: file of weights that a net of kind ``vgg16`` starts from; a path as ``data.manifest``.
+        next_net: progressive resizing: when ``net`` is trained, this one goes on from its layers of the same shapes.
+        genre_sets: sets of genres whose songs are scored apart as well (answers may still be any genre).
+        recipe: what the configuration reproduces.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -170,6 +277,9 @@ class RunConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     net: NetSpec = field(default_factory=NetSpec)
     specialist_net: NetSpec | None = None
+    node_nets: dict[str, NetSpec] = field(default_factory=dict)
+    pretrained: str = ""
+    next_net: NetSpec | None = None
     tree: TreeConfig = field(default_factory=TreeConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -177,6 +287,7 @@ class RunConfig:
     genre_sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     licence: str = ""
     data_statement: str = ""
+    recipe: RecipeConfig | None = None
 
 
 def read_config(path: str | Path, *, manifest: str | Path | None = None) -> RunConfig:
@@ -187,9 +298,26 @@ def read_config(path: str | Path, *, manifest: str | Path | None = None) -> RunC
     """
     path = Path(path)
     config = config_from_dict(_read_toml(path), source=str(path))
-    lists = {side: _resolve(f"data.lists.{side}", p, path.parent, str(path)) for side, p in config.data.lists.items()}
-    found = str(manifest) if manifest else _resolve("data.manifest", config.data.manifest, path.parent, str(path))
-    return replace(config, data=replace(config.data, manifest=found, lists=lists))
+
+    def resolved(key: str, value: str) -> str:
+        return _resolve(key, value, path.parent, str(path))
+
+    data = config.data
+    if manifest:
+        data = replace(data, manifest=str(manifest), arrays=None, table="", join="")
+    if data.arrays is not None:
+        archive = resolved("data.arrays.archive", data.arrays.archive)
+        data = replace(
+            data, arrays=replace(data.arrays, archive=archive, join=resolved("data.arrays.join", data.arrays.join))
+        )
+    data = replace(
+        data,
+        manifest=str(manifest or resolved("data.manifest", data.manifest)),
+        table=resolved("data.table", data.table),
+        join=resolved("data.join", data.join),
+        lists={side: resolved(f"data.lists.{side}", p) for side, p in data.lists.items()},
+    )
+    return replace(config, data=data, pretrained=resolved("pretrained", config.pretrained))
 
 
 def read_groups(path: str | Path) -> dict[str, Any] | list[Any] | None:
@@ -258,7 +386,7 @@ def _without(values: Mapping[str, Any], parts: Sequence[int | str]) -> dict[str,
 
 
 def _is_union_branch(part: int | str) -> bool:
-    return isinstance(part, str) and bool(re.match(r"(dict|list|tuple|NetSpec)(\[|$)", part))
+    return isinstance(part, str) and bool(re.match(r"(dict|list|tuple|NetSpec|\w+Config)(\[|$)", part))
 
 
 def _resolve(key: str, value: str, folder: Path, source: str) -> str:
@@ -274,7 +402,13 @@ def _resolve(key: str, value: str, folder: Path, source: str) -> str:
 
 def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
     data, features, optimiser, augment = config.data, config.features, config.optimiser, config.augment
-    nets = [("net", config.net)] + ([("specialist_net", config.specialist_net)] if config.specialist_net else [])
+    nets = [
+        ("net", config.net),
+        *((name, own) for name in ("specialist_net", "next_net") if (own := getattr(config, name)) is not None),
+        *((f"node_nets.{name}", own) for name, own in config.node_nets.items()),
+    ]
+    cepstra = features.cepstra or CepstraConfig()
+    recipe = config.recipe or RecipeConfig("", "")
     rules: list[tuple[str, Any, bool, str]] = [
         ("name", config.name, bool(re.fullmatch(r"\w[\w.-]*", config.name)), "letters, digits, dot, dash, underscore"),
         ("seeds", config.seeds, len(set(config.seeds)) == len(config.seeds) > 0, "at least one seed, none twice"),
@@ -286,6 +420,10 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         ("features.step_s", features.step_s, features.step_s > 0, "seconds above 0"),
         ("features.n_fft", features.n_fft, features.n_fft >= features.hop_length >= 1, "n_fft >= hop_length >= 1"),
         ("features.n_mels", features.n_mels, features.n_mels >= 1, "at least 1"),
+        ("features.cepstra.n_mfcc", cepstra.n_mfcc, cepstra.n_mfcc >= 1, "at least 1"),
+        ("features.cepstra.lifter", cepstra.lifter, cepstra.lifter >= 0, "0 or more"),
+        ("recipe.n_folds", recipe.n_folds, recipe.n_folds >= 2, "at least 2"),
+        ("recipe.folds_run", recipe.folds_run, 1 <= recipe.folds_run <= recipe.n_folds, "1 to recipe.n_folds"),
         (
             "features.fmax_hz",
             features.fmax_hz,
@@ -314,26 +452,44 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
             (f"augment.{name}", value, value >= 0, "0 or more")
             for name, value in asdict(augment).items()
         ),
-        *((f"{name}.dropout", net.dropout, 0 <= net.dropout < 1, "in [0, 1)") for name, net in nets),
-        *(
-            (f"{name}.widths", net.widths, len(net.widths) >= 1 and min(net.widths) >= 1, "widths of at least 1")
-            for name, net in nets
-        ),
-        *(
-            (
-                f"{name}.dense_widths",
-                net.dense_widths,
-                len(net.dense_widths) == 2 and min(net.dense_widths) >= 1,
-                "two widths of at least 1",
-            )
-            for name, net in nets
-        ),
     ]  # fmt: skip
+    rules += [
+        (f"{name}.{field}", found, False, needed) for name, net in nets for field, found, needed in net_problems(net)
+    ]
     problems = [(where, f"found {found!r}, needed {needed}") for where, found, fine, needed in rules if not fine]
     for side in set(data.lists) - {"train", "valid", "test"}:
         problems.append((f"data.lists.{side}", "is no split; needed train, test and perhaps valid"))
     if data.lists and data.protocol != "listed":
         problems.append(("data.lists", f"is for protocol 'listed', but data.protocol is {data.protocol!r}"))
+    sources = [f"data.{name}" for name in ("manifest", "arrays", "table") if getattr(data, name)]
+    problems += [(name, f"stands beside {sources[0]}; keep one of them") for name in sources[1:]]
+    if data.join and not data.table:
+        problems.append(("data.join", "is for data.table; an archive has data.arrays.join, a manifest its own columns"))
+    if features.cepstra and (data.table or data.statistics):
+        problems.append(("features.cepstra", "are of spectrograms, and a table has none; take it away"))
+    if config.node_nets and config.tree.groups is None:
+        problems.append(("node_nets", "name nodes, and only tree.groups gives them names; give the groups"))
+    if config.pretrained and "vgg16" not in {net.kind for _, net in nets}:
+        problems.append(("pretrained", "is for nets of kind 'vgg16', and there is none"))
+    problems += _meaningless_augmentation(config)
     if config.tree.groups is not None and config.tree.n_groups is not None:
         problems.append(("tree.n_groups", "is for derived groups, but tree.groups gives the groups; keep one of them"))
     return problems
+
+
+def _meaningless_augmentation(config: RunConfig) -> list[tuple[str, str]]:
+    """Augmentation that is made for mel bands, where there are none."""
+    augment, data = config.augment, config.data
+    needless = ["gain_db", "tilt_db", "n_freq_masks"]
+    if data.table or data.statistics:
+        what = "a table of features"
+        needless.append("n_time_masks")
+    elif config.features.cepstra:
+        what = "cepstra"
+    else:
+        return []
+    return [
+        (f"augment.{name}", f"found {getattr(augment, name)}, needed 0: there are no mel bands in {what}")
+        for name in needless
+        if getattr(augment, name)
+    ]

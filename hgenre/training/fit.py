@@ -32,6 +32,9 @@ TRUNK = "shared trunk"
 JOINT_STAGE, TRUNK_STAGE, FLAT_STAGE = "all/joint", "rival/shared trunk", "rival/flat"
 """Names of what is trained beside ``flat`` and the nodes; a node's name holds no slash."""
 
+BEFORE = "/before"
+"""What follows the name of a net in the history of its forerunner."""
+
 NORMALISATION_SONGS = 2000
 """More songs would hardly move the means and deviations of mel bands, and reading all of a large corpus costs time."""
 
@@ -91,12 +94,12 @@ def fit(
         with_tree: train the flat net only when False.
     """
     given = tree_from_groups(labels, config.tree.groups) if config.tree.groups is not None else None
-    flat_spec = flat_tree(labels)
+    all_genres = flat_tree(labels)
     run = _Run(config, labels, train, validation, seed, Work(config, labels, train, on_progress))
-    run.work.plan(given if with_tree else flat_spec)
+    run.work.plan(given if with_tree else all_genres)
 
-    flat_net, flat_logits = run.node(FLAT, flat_spec.root, config.net)
-    flat = run.bundle(flat_spec, {flat_spec.root.name: flat_net}, f"{config.name}-flat", facts, about)
+    flat_net, flat_logits = run.node(FLAT, all_genres.root, flat_spec(config))
+    flat = run.bundle(all_genres, {all_genres.root.name: flat_net}, f"{config.name}-flat", facts, about)
     if not with_tree:
         return Fitted(None, flat, run.history, {})
 
@@ -123,11 +126,11 @@ def fit(
     flat_nets: list[Bundle] = []
     if config.rivals.flat_ensembles:
         for k in range(2, max(len(tree.net_nodes), 2) + 1):
-            other, _ = run.node(f"{FLAT_STAGE} {k}", flat_spec.root, config.net)
-            flat_nets.append(run.bundle(flat_spec, {flat_spec.root.name: other}, f"{flat.name}-{k}", facts, about))
+            other, _ = run.node(f"{FLAT_STAGE} {k}", all_genres.root, flat_spec(config))
+            flat_nets.append(run.bundle(all_genres, {all_genres.root.name: other}, f"{flat.name}-{k}", facts, about))
     trunk = None
     if config.rivals.shared_trunk:
-        trunk = run.trunk(tree, _warm_start(config, config.net, flat_net))
+        trunk = run.trunk(tree, flat_net)
     return Fitted(result, flat, run.history, grouping, stagewise, tuned, tuple(flat_nets), trunk)
 
 
@@ -166,15 +169,36 @@ class _Run:
         name: str,
         node: Node,
         spec: NetSpec,
-        start: Callable[[Variables], Variables] = lambda drawn: drawn,
+        start: Callable[[Variables], Variables] | None = None,
     ) -> tuple[_Calibrated, tuple[np.ndarray, np.ndarray]]:
-        """Trains one node's net; also its calibrated validation logits (slice, child) and their songs (slice,)."""
-        net = build_net(spec, len(node.children), self.config.optimiser.precision)
+        """Trains one node's net; also its calibrated validation logits (slice, child) and their songs (slice,).
+
+        Without a ``start`` a net begins with its pretrained layers where it has some, and the configuration's next net
+        with those of its forerunner, which is trained first.
+        """
         task = node_task(node, self.labels, name)
-        trained = self._train(name, net, task, self.config.optimiser, start, self.work.size(node))
+        if start is None and spec == self.config.next_net:
+            before = build_net(self.config.net, len(node.children), self.config.optimiser.precision)
+            drawn = self._pretrained(self.config.net)
+            earlier = self._train(f"{name}{BEFORE}", before, task, self.config.optimiser, drawn, self.work.size(node))
+            from hgenre.nets.pretrained import carry_over
+
+            start = carry_over(spec, earlier.variables["params"])
+        net = build_net(spec, len(node.children), self.config.optimiser.precision)
+        trained = self._train(
+            name, net, task, self.config.optimiser, start or self._pretrained(spec), self.work.size(node)
+        )
         logits, song_idx = self._validation_logits(net, trained.variables, task)
         temperature = self._temperature(task, logits, song_idx)
         return _Calibrated(trained.variables, temperature), (logits / temperature, song_idx)
+
+    def _pretrained(self, spec: NetSpec) -> Callable[[Variables], Variables]:
+        """What takes the pretrained layers of a net, if it has some, in place of those drawn."""
+        if not self.config.pretrained or spec.kind != "vgg16":
+            return lambda drawn: drawn
+        from hgenre.nets.pretrained import carry_over, read_vgg16
+
+        return carry_over(spec, read_vgg16(self.config.pretrained))
 
     def together(self, stagewise: Bundle) -> tuple[Bundle, bool]:
         """The tree with all its nets tuned on the tree's own loss, and whether validation songs gain by that."""
@@ -188,7 +212,7 @@ class _Run:
             config.optimiser, epochs=config.tree.joint_epochs, learning_rate=config.tree.joint_learning_rate
         )
         logits_of = build_logits(net, self.train.features)
-        loss_before, _ = validate(logits_of, before, task, self.validation, self.standard)
+        loss_before = validate(logits_of, before, task, self.validation, self.standard).song_loss
         size = len(tree.net_nodes) * self.work.size(flat_tree(self.labels).root)
         trained = self._train(JOINT_STAGE, net, task, optimiser, lambda drawn: before, size)
         is_better = min(epoch.validation_loss for epoch in trained.history) < loss_before
@@ -201,14 +225,15 @@ class _Run:
             )
         return replace(stagewise, variables=variables, temperatures=temperatures), is_better
 
-    def trunk(self, tree: TreeSpec, start: Callable[[Variables], Variables]) -> Trunk:
+    def trunk(self, tree: TreeSpec, flat_net: _Calibrated) -> Trunk:
         """Trains one net with one head a node."""
-        config = self.config
+        config, spec = self.config, flat_spec(self.config)
+        start = _warm_start(config, spec, flat_net) or self._pretrained(spec)
         everything = flat_tree(self.labels).root
         task = node_task(everything, self.labels, TRUNK_STAGE)
-        net = shared_trunk(tree, config.net, config.optimiser.precision)
+        net = shared_trunk(tree, spec, config.optimiser.precision)
         trained = self._train(TRUNK_STAGE, net, task, config.optimiser, start, self.work.size(everything))
-        heads = trunk_logits(tree, config.net, config.optimiser.precision)
+        heads = trunk_logits(tree, spec, config.optimiser.precision)
         logits, song_idx = self._validation_logits(heads, trained.variables, task)
         temperatures = {}
         for node in tree.net_nodes:
@@ -217,7 +242,7 @@ class _Run:
             here = child_idx >= 0
             own = by_node(tree, logits)[node.name]
             temperatures[node.name] = fit_temperature(own[here], child_idx[here], slice_weights(song_idx[here]))
-        return Trunk(tree, config.net, trained.variables, temperatures)
+        return Trunk(tree, spec, trained.variables, temperatures)
 
     def bundle(
         self,
@@ -280,11 +305,16 @@ class _Run:
         return fit_temperature(logits, child_idx, slice_weights(song_idx))
 
 
-def _warm_start(config: RunConfig, spec: NetSpec, flat_net: _Calibrated) -> Callable[[Variables], Variables]:
+def flat_spec(config: RunConfig) -> NetSpec:
+    """The flat net's, and that of every node without one of its own."""
+    return config.next_net or config.net
+
+
+def _warm_start(config: RunConfig, spec: NetSpec, flat_net: _Calibrated) -> Callable[[Variables], Variables] | None:
     """The flat net's weights below the last layer, where the configuration wants them and the specs agree."""
-    if config.tree.warm_start and spec == config.net:
+    if config.tree.warm_start and spec == flat_spec(config):
         return partial(warm, flat_net.variables)
-    return lambda drawn: drawn
+    return None
 
 
 def spread_songs(n_songs: int) -> list[int]:
@@ -326,8 +356,12 @@ def node_task(node: Node, labels: Labels, name: str) -> NodeTask:
 
 
 def _net_spec(config: RunConfig, node: Node, tree: TreeSpec) -> NetSpec:
+    if tree.is_flat:
+        return flat_spec(config)
+    if node.name in config.node_nets:
+        return config.node_nets[node.name]
     if node is tree.root or config.specialist_net is None:
-        return config.net
+        return flat_spec(config)
     return config.specialist_net
 
 

@@ -47,7 +47,8 @@ def tree_as_net(tree: TreeSpec, specs: tuple[NetSpec, ...]) -> Net:
         del key
         return apply(variables, x), variables["batch_stats"]
 
-    return Net(init, shapes, apply, train_apply)
+    frozen = frozenset(f"{name}/{layer}" for name, net in nets.items() for layer in net.frozen)
+    return Net(init, shapes, apply, train_apply, frozen)
 
 
 @cache
@@ -65,7 +66,7 @@ def shared_trunk(tree: TreeSpec, spec: NetSpec, precision: Precision = "float32"
         logits, batch_stats = net.train_apply(variables, x, key)
         return posterior(logits), batch_stats
 
-    return Net(net.init, net.shapes, lambda variables, x: posterior(net.apply(variables, x)), train_apply)
+    return Net(net.init, net.shapes, lambda variables, x: posterior(net.apply(variables, x)), train_apply, net.frozen)
 
 
 def trunk_logits(tree: TreeSpec, spec: NetSpec, precision: Precision = "float32") -> Net:

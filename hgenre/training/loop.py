@@ -39,23 +39,54 @@ class TrainState(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Validation:
+    """What a net says of validation songs.
+
+    Attributes:
+        song_loss, song_accuracy: over songs, of the mean probability of a few slices each at the best temperature.
+        slice_loss, slice_accuracy: over those slices, at temperature 1 as in training; songs weigh alike.
+    """
+
+    song_loss: float
+    song_accuracy: float
+    slice_loss: float
+    slice_accuracy: float
+
+
+class Measured(NamedTuple):
+    """What a step finds of its own batch, dropout and augmentation on: loss, and share of slices right."""
+
+    loss: Array
+    accuracy: Array
+
+
+@dataclass(frozen=True)
 class Epoch:
-    """One line of a net's history; ``accuracy`` and ``validation_loss`` are over validation songs."""
+    """One line of a net's history.
+
+    Attributes:
+        loss, train_accuracy: means over the epoch's batches, dropout and augmentation on.
+        validation_loss, accuracy: over validation songs; see ``Validation``.
+        slice_loss, slice_accuracy: over validation slices, to be held beside those of training.
+    """
 
     epoch: int
     loss: float
+    train_accuracy: float
     validation_loss: float
     accuracy: float
+    slice_loss: float
+    slice_accuracy: float
     seconds: float
 
 
 @dataclass(frozen=True)
 class TrainedNet:
-    """The variables of the best epoch, and how training got there."""
+    """The variables of the epoch that is kept, and how training got there."""
 
     variables: Variables
     history: tuple[Epoch, ...]
-    best_epoch: int
+    kept_epoch: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +115,7 @@ def train_net(
     start: Callable[[Variables], Variables] = lambda drawn: drawn,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> TrainedNet:
-    """Trains one net on the songs under its node and keeps the epoch with the best validation song log-loss.
+    """Trains one net on the songs under its node; keeps the epoch with the best validation song log-loss, or the last.
 
     Weights, draws and augmentation follow from ``seed``; ``start`` makes the weights to begin with from those drawn.
     The batch is spread over all local devices; batch statistics are those of the whole batch.
@@ -116,10 +147,10 @@ def train_net(
     logits_of = build_logits(net, train.features)
 
     history: list[Epoch] = []
-    best: tuple[float, int, Variables] | None = None
+    kept: tuple[float, int, Variables] | None = None
     for epoch in range(1, optimiser.epochs + 1):
         started = time.perf_counter()
-        losses = []
+        measured: list[Measured] = []
         batches = random_batches(
             train,
             standard,
@@ -133,26 +164,43 @@ def train_net(
         n_done = (epoch - 1) * n_batches
         while together := list(islice(batches, optimiser.steps_per_dispatch)):
             numbers = np.arange(n_done, n_done + len(together))
-            state, loss = update(state, frames, together, rates[numbers], numbers, step_key)
-            losses.append(loss)
+            state, found = update(state, frames, together, rates[numbers], numbers, step_key)
+            measured.append(found)
             n_done += len(together)
         current = {"params": state.params, "batch_stats": state.batch_stats}
-        loss = validation_loss = float(np.mean(np.concatenate(jax.device_get(losses))))
+        losses, accuracies = zip(*jax.device_get(measured), strict=True)
+        loss = validation_loss = float(np.mean(np.concatenate(losses)))
         if math.isfinite(loss):
-            validation_loss, accuracy = validate(logits_of, current, task, validation, standard)
+            judged = validate(logits_of, current, task, validation, standard)
+            validation_loss = judged.song_loss
         if not (math.isfinite(loss) and math.isfinite(validation_loss)):
             raise FeatureError(
                 f"node {task.name!r}: training diverged in epoch {epoch}: training loss {loss}, validation loss "
                 f"{validation_loss}; lower optimiser.learning_rate, found {optimiser.learning_rate}"
             )
-        history.append(Epoch(epoch, loss, validation_loss, accuracy, time.perf_counter() - started))
+        history.append(
+            Epoch(
+                epoch=epoch,
+                loss=loss,
+                train_accuracy=float(np.mean(np.concatenate(accuracies))),
+                validation_loss=validation_loss,
+                accuracy=judged.song_accuracy,
+                slice_loss=judged.slice_loss,
+                slice_accuracy=judged.slice_accuracy,
+                seconds=time.perf_counter() - started,
+            )
+        )
         on_epoch(history[-1])
-        if best is None or validation_loss < best[0]:
-            best = (validation_loss, epoch, jax.device_get(current))
-        if epoch - best[1] >= optimiser.patience:
+        if optimiser.keep == "last":
+            if epoch == optimiser.epochs:
+                kept = (validation_loss, epoch, jax.device_get(current))
+            continue
+        if kept is None or validation_loss < kept[0]:
+            kept = (validation_loss, epoch, jax.device_get(current))
+        if epoch - kept[1] >= optimiser.patience:
             break
-    assert best is not None
-    return TrainedNet(best[2], tuple(history), best[1])
+    assert kept is not None
+    return TrainedNet(kept[2], tuple(history), kept[1])
 
 
 def warm(start: Variables, drawn: Variables) -> Variables:
@@ -169,7 +217,9 @@ def build_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
 
 
 def learning_rates(config: OptimiserConfig, n_steps: int) -> np.ndarray:
-    """(step,) float32 learning rates: a linear warm-up over 5 % of the steps, then a cosine to zero."""
+    """(step,) float32 learning rates: a linear warm-up over 5 % of the steps, then a cosine to zero; or one for all."""
+    if config.schedule == "constant":
+        return np.full(n_steps, config.learning_rate, np.float32)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, max(1, n_steps // 20), max(2, n_steps))
     return np.asarray(schedule(np.arange(n_steps)), np.float32)
 
@@ -182,8 +232,8 @@ def build_update(
     n_children: int,
     optimiser: OptimiserConfig,
     augment: AugmentConfig,
-) -> Callable[..., tuple[TrainState, Array]]:
-    """(state, frames, batches, rates (step,), numbers (step,), key) -> (state, losses (step,)): a step a batch.
+) -> Callable[..., tuple[TrainState, Measured]]:
+    """(state, frames, batches, rates (step,), numbers (step,), key) -> (state, measured (step,)): a step a batch.
 
     The same function for the same arguments, so that the nets of all nodes, folds and seeds that share a shape are
     compiled once. All steps run in one call of the device. ``frames`` (mel, frame) are those on the device that the
@@ -194,16 +244,16 @@ def build_update(
     @partial(jax.jit, donate_argnums=0)
     def steps(
         state: TrainState, frames: Array | None, batches: tuple[Array, ...], rates: Array, numbers: Array, key: Array
-    ) -> tuple[TrainState, Array]:
-        def one(state: TrainState, inputs: Any) -> tuple[TrainState, Array]:
+    ) -> tuple[TrainState, Measured]:
+        def one(state: TrainState, inputs: Any) -> tuple[TrainState, Measured]:
             (cut, *others), rate, number = inputs
             if frames is not None:
                 cut = jax.vmap(lambda first: jax.lax.dynamic_slice_in_dim(frames, first, slices.n_frames, axis=1))(cut)
             return step(state, cut, *others, rate, jax.random.fold_in(key, number))
 
         if len(rates) == 1:  # no scan, in which a CPU is ten times slower
-            state, loss = one(state, jax.tree.map(lambda a: a[0], (batches, rates, numbers)))
-            return state, loss[None]
+            state, found = one(state, jax.tree.map(lambda a: a[0], (batches, rates, numbers)))
+            return state, jax.tree.map(lambda a: a[None], found)
         return jax.lax.scan(one, state, (batches, rates, numbers))
 
     slice_sharding, _ = shardings(optimiser.batch_size)
@@ -211,7 +261,7 @@ def build_update(
 
     def update(
         state: TrainState, frames: Array | None, batches: Sequence[Batch], rates: Array, numbers: Array, key: Array
-    ) -> tuple[TrainState, Array]:
+    ) -> tuple[TrainState, Measured]:
         columns = zip(*((b.slices, b.mean_db, b.std_db, b.child_idx) for b in batches), strict=True)
         arrays = tuple(column[0][None] if len(batches) == 1 else np.stack(column) for column in columns)
         return steps(state, frames, jax.device_put(arrays, sharding), rates, numbers, key)
@@ -225,16 +275,22 @@ def build_step(
     n_children: int,
     optimiser: OptimiserConfig,
     augment: AugmentConfig,
-) -> Callable[..., tuple[TrainState, Array]]:
-    """The step: (state, slices, mean_db, std_db, child_idx, rate, key) -> (state, loss), to be compiled.
+) -> Callable[..., tuple[TrainState, Measured]]:
+    """The step: (state, slices, mean_db, std_db, child_idx, rate, key) -> (state, measured), to be compiled.
 
-    Silent slices weigh 0.
+    Silent slices weigh 0. Layers that the net has frozen keep their weights.
     """
     transform = build_optimiser(optimiser)
 
+    def unless_frozen(kept: Callable[[Array], Array], params: Any) -> Any:
+        """``params`` with ``kept`` applied to what is frozen."""
+        if not net.frozen:
+            return params
+        return jax.tree_util.tree_map_with_path(lambda path, a: kept(a) if is_frozen(path, net.frozen) else a, params)
+
     def step(
         state: TrainState, slices: Array, mean_db: Array, std_db: Array, child_idx: Array, rate: Array, key: Array
-    ) -> tuple[TrainState, Array]:
+    ) -> tuple[TrainState, Measured]:
         spectrum_key, mask_key, mix_key, dropout_key = jax.random.split(key, 4)
         weight = voiced(slices, features, jnp).astype(jnp.float32)
         x = perturb_spectrum(level_free(slices, features, jnp), spectrum_key, augment)
@@ -244,30 +300,42 @@ def build_step(
         x, targets = mixup(x, targets, mix_key, augment)
 
         def loss_of(params: Any) -> tuple[Array, Any]:
-            variables = {"params": params, "batch_stats": state.batch_stats}
+            variables = {"params": unless_frozen(jax.lax.stop_gradient, params), "batch_stats": state.batch_stats}
             logits, batch_stats = net.train_apply(variables, x, dropout_key)
-            losses = optax.softmax_cross_entropy(logits, targets)
-            return jnp.sum(losses * weight) / jnp.maximum(weight.sum(), 1), batch_stats
+            right = logits.argmax(axis=-1) == targets.argmax(axis=-1)
 
-        (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+            def over_slices(values: Array) -> Array:
+                return jnp.sum(values * weight) / jnp.maximum(weight.sum(), 1)
+
+            return over_slices(optax.softmax_cross_entropy(logits, targets)), (batch_stats, over_slices(right))
+
+        (loss, (batch_stats, accuracy)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         updates, optimiser_state = transform.update(gradient, state.optimiser, state.params)
-        updates = jax.tree.map(lambda update: rate * update, updates)
-        return TrainState(optax.apply_updates(state.params, updates), batch_stats, optimiser_state), loss
+        updates = unless_frozen(jnp.zeros_like, jax.tree.map(lambda update: rate * update, updates))
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, batch_stats, optimiser_state), Measured(loss, accuracy)
 
     return step
 
 
+def is_frozen(path: Sequence[Any], frozen: frozenset[str]) -> bool:
+    """Whether a parameter's path lies in one of the ``frozen`` layers, whose own paths are joined by slashes."""
+    keys = [str(part.key) for part in path]
+    return any("/".join(keys[:depth]) in frozen for depth in range(1, len(keys) + 1))
+
+
 def validate(
     logits_of: Callable[..., Array], variables: Variables, task: NodeTask, songs: LearningSongs, standard: Standard
-) -> tuple[float, float]:
-    """(mean log-loss, accuracy) over songs of the mean probability of a few slices each, at the best temperature.
+) -> Validation:
+    """The net's losses and accuracies over validation songs.
 
     A node's probabilities get a temperature in the end, so epochs are compared as they would be used: without it an
     early epoch that knows little but says so would beat a later one that knows more and exaggerates.
     """
     logits, song_idx = slice_logits(logits_of, variables, songs, standard, VALIDATION_SLICES_PER_SONG)
     slice_child_idx = task.child_of_genre[songs.genre_idx[song_idx]]
-    temperature = fit_temperature(logits, slice_child_idx, slice_weights(song_idx))
+    weights = slice_weights(song_idx)
+    temperature = fit_temperature(logits, slice_child_idx, weights)
     p = np.asarray(jax.nn.softmax(logits / temperature, axis=-1), np.float64)
     total = np.zeros((len(songs), task.n_children))
     np.add.at(total, song_idx, p)
@@ -275,7 +343,13 @@ def validate(
     mean_p = total[heard] / total[heard].sum(axis=1, keepdims=True)
     child_idx = task.child_of_genre[songs.genre_idx[heard]]
     true_p = mean_p[np.arange(len(mean_p)), child_idx]
-    return float(-np.log(np.maximum(true_p, 1e-12)).mean()), float((mean_p.argmax(axis=1) == child_idx).mean())
+    logp = np.asarray(jax.nn.log_softmax(logits, axis=-1), np.float64)
+    return Validation(
+        song_loss=float(-np.log(np.maximum(true_p, 1e-12)).mean()),
+        song_accuracy=float((mean_p.argmax(axis=1) == child_idx).mean()),
+        slice_loss=float(-np.average(logp[np.arange(len(logp)), slice_child_idx], weights=weights)),
+        slice_accuracy=float(np.average(logp.argmax(axis=1) == slice_child_idx, weights=weights)),
+    )
 
 
 def slice_logits(

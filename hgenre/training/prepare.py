@@ -1,20 +1,24 @@
 """Songs made ready: manifest read, configuration held against it, frames at hand, split without leaks."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from hgenre.compiled.exported import keep_executables
 from hgenre.data.frames import FrameSource, holds_arrays, open_frames
+from hgenre.data.import_features import import_arrays
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song, read_manifest
-from hgenre.data.splits import Protocol, read_id_lists, slice_random_split, split_songs
-from hgenre.errors import ConfigError, ManifestError, TreeError
+from hgenre.data.splits import Protocol, folds, read_id_lists, slice_random_split, split_songs
+from hgenre.errors import ConfigError, FeatureError, ManifestError, TreeError
 from hgenre.features import LogMelSpec, SliceSpec, cut_slices
+from hgenre.features.spec import Cepstra
 from hgenre.labels import Labels
-from hgenre.training.config import RunConfig
+from hgenre.training.config import ArraysConfig, RunConfig
 from hgenre.training.songs import LearningSongs
 from hgenre.tree.spec import tree_from_groups
 
@@ -62,31 +66,24 @@ def prepare(
     """
     from hgenre.data.cache import default_cache_dir
 
+    cache_dir = cache_dir or default_cache_dir()
+    table = None
     if manifest is None:
-        if not config.data.manifest:
-            raise ConfigError(config.name, [("data.manifest", "is missing; name a manifest, or give --data DIR")])
-        manifest = read_manifest(config.data.manifest)
-    if config.data.use_splits:
-        kept = tuple(song for song in manifest.songs if song.split in config.data.use_splits)
-        if not kept:
-            found = ", ".join(sorted({song.split or "(empty)" for song in manifest.songs}))
-            wanted = ", ".join(config.data.use_splits)
-            problem = f"wants {wanted}, but the manifest's split column holds only {found}"
-            raise ConfigError(config.name, [("data.use_splits", problem)])
-        manifest = replace(manifest, songs=kept)
+        manifest, table = _listed(config, cache_dir)
+    manifest = _chosen(config, manifest)
     check_genres(config, manifest.labels)
     f = config.features
     spec = LogMelSpec(f.sample_rate_hz, f.n_fft, f.hop_length, f.n_mels, f.fmin_hz, f.fmax_hz, f.mel_scale)
     n_songs = len(manifest.usable)
-    cache_dir = cache_dir or default_cache_dir()
     # Nodes with as many children, folds and seeds have the same programs, and compiling a small net takes longer than
     # training it for an epoch.
     keep_executables(cache_dir)
-    # Ready-made arrays bring their own spec, so their slices are known only once they are open.
-    slices = None if holds_arrays(manifest) else SliceSpec.from_seconds(f.slice_s, f.step_s, spec)
-    source = open_frames(manifest, spec, slices, cache_dir, on_done=lambda song: on_frames(song, n_songs))
-    if slices is None:
+    if table is not None:
+        chosen = {song.song_id for song in manifest.songs}
+        source = replace(table, songs=tuple(song for song in table.songs if song.song_id in chosen))
         slices = SliceSpec.from_seconds(f.slice_s, f.step_s, source.spec)
+    else:
+        source, slices = _frames(config, manifest, spec, cache_dir, lambda song: on_frames(song, n_songs))
     if not source.songs:
         reasons = "".join(f"\n  {song_id}: {why}" for song_id, why in [*source.errors.items()][:10])
         raise ManifestError(f"none of the {n_songs} songs can be used; the first reasons are:{reasons}")
@@ -98,6 +95,82 @@ def prepare(
     if config.data.protocol == "slice-random":
         source = slices_apart(source, slices)
     return Prepared(config, manifest, labels, source.songs, source, slices, cache_dir, tuple(warnings))
+
+
+def _listed(config: RunConfig, cache_dir: Path) -> tuple[Manifest, FrameSource | None]:
+    """The songs that the configuration names, and their frames too where those stand in a table."""
+    data = config.data
+    if data.table:
+        from hgenre.data.feature_table import open_table
+
+        return open_table(Path(data.table), join=Path(data.join) if data.join else None)
+    if data.arrays is not None:
+        return _taken_over(data.arrays, cache_dir), None
+    if not data.manifest:
+        raise ConfigError(config.name, [("data.manifest", "is missing; name a manifest, or give --data DIR")])
+    return read_manifest(data.manifest), None
+
+
+def _taken_over(arrays: ArraysConfig, cache_dir: Path) -> Manifest:
+    """The archive's songs, imported into the cache where that has not been done from these very files."""
+    told = repr(arrays)
+    for path in filter(None, (arrays.archive, arrays.join)):
+        try:
+            facts = Path(path).stat()
+        except OSError as error:
+            raise FeatureError(f"{path} cannot be read ({error.strerror}); see data.arrays") from None
+        told += f" {facts.st_size} {facts.st_mtime_ns}"
+    folder = cache_dir / "arrays" / hashlib.sha256(told.encode()).hexdigest()[:16]
+    if (folder / "manifest.csv").is_file():
+        return read_manifest(folder / "manifest.csv")
+    return import_arrays(
+        arrays.archive,
+        folder,
+        frame_rate_hz=arrays.frame_rate_hz,
+        scale=arrays.scale,
+        db_per_unit=arrays.db_per_unit,
+        ids_key=arrays.ids_key,
+        join=arrays.join or None,
+    )
+
+
+def _chosen(config: RunConfig, manifest: Manifest) -> Manifest:
+    """The songs of the splits and genres that the configuration asks for."""
+    songs = manifest.songs
+    for key, wanted, value_of in (
+        ("use_splits", config.data.use_splits, lambda song: song.split),
+        ("genres", config.data.genres, lambda song: song.genre),
+    ):
+        if not wanted:
+            continue
+        found = {value_of(song) for song in songs}
+        absent = set(wanted) - found if key == "genres" else set()
+        songs = tuple(song for song in songs if value_of(song) in wanted)
+        if absent or not songs:
+            column = "split" if key == "use_splits" else "genre"
+            held = ", ".join(sorted(value or "(empty)" for value in found))
+            problem = f"wants {', '.join(wanted)}, but the manifest's {column} column holds only {held}"
+            raise ConfigError(config.name, [(f"data.{key}", problem)])
+    return replace(manifest, songs=songs)
+
+
+def _frames(
+    config: RunConfig, manifest: Manifest, spec: LogMelSpec, cache_dir: Path, on_done: Callable[[Song], None]
+) -> tuple[FrameSource, SliceSpec]:
+    """The songs' frames, and how they are cut."""
+    f = config.features
+    cepstra = Cepstra(f.cepstra.n_mfcc, f.cepstra.lifter) if f.cepstra else None
+    # Ready-made arrays bring their own spec, so their slices are known only once they are open.
+    slices = None if holds_arrays(manifest) else SliceSpec.from_seconds(f.slice_s, f.step_s, spec)
+    source = open_frames(
+        manifest, spec, slices, cache_dir, **({"cepstra": cepstra} if cepstra else {}), on_done=on_done
+    )
+    if config.data.statistics:
+        from hgenre.data.feature_table import statistics_table
+
+        source = statistics_table(source)
+        slices = None
+    return source, slices or SliceSpec.from_seconds(f.slice_s, f.step_s, source.spec)
 
 
 def slices_apart(source: FrameSource, slices: SliceSpec) -> FrameSource:
@@ -123,9 +196,16 @@ def check_genres(config: RunConfig, labels: Labels) -> None:
     problems: list[tuple[str, str]] = []
     if config.tree.groups is not None:
         try:
-            tree_from_groups(labels, config.tree.groups)
+            tree = tree_from_groups(labels, config.tree.groups)
         except TreeError as error:
             problems += [("tree.groups", problem) for problem in error.problems]
+        else:
+            known = [node.name for node in tree.net_nodes]
+            problems += [
+                (f"node_nets.{name}", f"is no node of the tree; its nodes with a net are {', '.join(known)}")
+                for name in config.node_nets
+                if name not in known
+            ]
     if config.tree.n_groups is not None and config.tree.n_groups > len(labels):
         problems.append(("tree.n_groups", f"is {config.tree.n_groups}, but there are only {len(labels)} genres"))
     for name, genres in config.genre_sets.items():
@@ -167,6 +247,42 @@ def split_for(prepared: Prepared) -> dict[str, str]:
     rest = [song for song in songs if split[song.song_id] == "rest"]
     split |= inner_split(rest, data.protocol, data.validation_share, data.seed)
     check_disjoint(songs, split, protocol=data.protocol)
+    return split
+
+
+def fold_ids(prepared: Prepared, n_folds: int) -> tuple[tuple[str, ...], ...]:
+    """The song ids that each fold sets aside, under the configuration's protocol; ``listed`` counts as ``artist``.
+
+    Under ``slice-random`` they are those of slices, dealt without regard to songs.
+    """
+    seed = prepared.config.data.seed
+    protocol = fold_protocol(prepared.config)
+    if protocol != "slice-random":
+        return folds(prepared.songs, protocol=protocol, n_folds=n_folds, seed=seed)
+    shares = {str(k): 1 / n_folds for k in range(n_folds)}
+    side_of = slice_random_split({song.song_id: 1 for song in prepared.songs}, shares, seed)
+    return tuple(tuple(sorted(i for i, side in side_of.items() if side == (str(k),))) for k in range(n_folds))
+
+
+def fold_protocol(config: RunConfig) -> Literal["song", "artist", "slice-random"]:
+    """The protocol that folds are made by."""
+    return "artist" if config.data.protocol == "listed" else config.data.protocol
+
+
+def split_around(prepared: Prepared, test_ids: Sequence[str]) -> dict[str, str]:
+    """Song id -> ``train``, ``valid`` or ``test``: these songs for the test, a part of the others for validation.
+
+    Checked for leaks, except under ``slice-random``.
+    """
+    data, protocol = prepared.config.data, fold_protocol(prepared.config)
+    test = set(test_ids)
+    rest = [song for song in prepared.songs if song.song_id not in test]
+    if protocol == "slice-random":
+        shares = {TRAIN: 1 - data.validation_share, VALIDATION: data.validation_share}
+        sides = slice_random_split({song.song_id: 1 for song in rest}, shares, data.seed)
+        return {**{i: side for i, (side,) in sides.items()}, **dict.fromkeys(test, TEST)}
+    split = {**inner_split(rest, protocol, data.validation_share, data.seed), **dict.fromkeys(test, TEST)}
+    check_disjoint(prepared.songs, split, protocol=protocol)
     return split
 
 
