@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ def confusion_figure(counts: np.ndarray, labels: Sequence[str], heading: str, of
         counts: (genre, genre) whole numbers, rows are the truth. A genre without songs has a grey row.
         of: what is counted.
     """
+    from matplotlib.colors import Normalize, PowerNorm
     from matplotlib.figure import Figure
 
     n_genres, support = len(labels), counts.sum(axis=1, keepdims=True)
@@ -48,10 +50,12 @@ def confusion_figure(counts: np.ndarray, labels: Sequence[str], heading: str, of
     side = 2.6 + (0.62 * max(n_genres, 4) if numbered else min(0.13 * n_genres, 22))
     figure = Figure(figsize=(side + 1.2, side + 0.3))
     axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    # Among many genres a confusion is a small share, and no number beside it says that it is there.
+    scale = Normalize(0, 1) if numbered else PowerNorm(0.5, 0, 1)
+    image = axes.imshow(shares, cmap="Blues", norm=scale)
     image.cmap.set_bad("#dddddd")
     font = 9.5 if numbered else 6.0
-    axes.set_xticks(range(n_genres), [short(name) for name in labels], rotation=90 if n_genres > 3 else 0, size=font)
+    axes.set_xticks(range(n_genres), [short(name) for name in labels], rotation=90, size=font)
     axes.set_yticks(range(n_genres), [short(name) for name in labels], size=font)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -64,12 +68,13 @@ def confusion_figure(counts: np.ndarray, labels: Sequence[str], heading: str, of
         for row, column in zip(*np.nonzero(counts), strict=True):
             share = shares[row, column]
             colour = "white" if share > 0.55 else "#202020"
-            axes.text(column, row - 0.14, str(counts[row, column]), ha="center", va="center", size=9.5, color=colour)
-            axes.text(column, row + 0.24, f"{100 * share:.0f} %", ha="center", va="center", size=6.5, color=colour)
+            axes.text(column, row - 0.12, str(counts[row, column]), ha="center", va="center", size=10, color=colour)
+            axes.text(column, row + 0.2, f"{100 * share:.0f} %", ha="center", va="center", size=7.5, color=colour)
     bar = figure.colorbar(image, ax=axes, label="share of the true genre", shrink=0.7, aspect=30)
     bar.outline.set_visible(False)  # type: ignore[operator]
     n, right = int(counts.sum()), int(np.trace(counts))
-    title(figure, [heading, f"{n} {of} of {n_genres} genres, {percent(right / max(n, 1))} right"])
+    empty = "; grey: no such " + of if not support.all() else ""
+    title(figure, [heading, f"{n} {of} of {n_genres} genres, {percent(right / max(n, 1))} right{empty}"])
     return figure
 
 
@@ -143,8 +148,8 @@ def learning_curves_figure(rows: Rows, heading: str, *, keep: str = "best") -> "
     validation = "validation slices" if told_by_slice else "validation songs"
     losses = {"loss": BLUE, "slice_loss" if told_by_slice else "validation_loss": ORANGE}
     accuracies = {"train_accuracy": BLUE, "slice_accuracy": ORANGE} if told_by_slice else {"accuracy": ORANGE}
-    n_columns = min(4, max(len(shown), 1))
-    n_rows = 2 * max(1, -(-len(shown) // n_columns))
+    n_storeys = max(1, math.ceil(len(shown) / 4))
+    n_columns, n_rows = max(1, math.ceil(len(shown) / n_storeys)), 2 * n_storeys
     figure = Figure(figsize=(max(3.3 * n_columns, 6.5), 2.3 * n_rows + 1.1))
     panels = figure.subplots(n_rows, n_columns, squeeze=False)
     for place, net in enumerate(shown):
@@ -158,11 +163,12 @@ def learning_curves_figure(rows: Rows, heading: str, *, keep: str = "best") -> "
         above.tick_params(labelbottom=False)
         below.set(ylim=(0, 1), xlabel="epoch")
         below.sharex(above)
+        below.xaxis.get_major_locator().set_params(integer=True)
         if column == 0:
             above.set_ylabel("loss, nats")
             below.set_ylabel("right")
         below.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
-    for place in range(len(shown), n_rows // 2 * n_columns):
+    for place in range(len(shown), n_storeys * n_columns):
         for beneath in (0, 1):
             panels[2 * (place // n_columns) + beneath, place % n_columns].set_axis_off()
     n_fits = len({str(row["seed"]) for row in rows})
@@ -184,11 +190,10 @@ def draw_run(folder: Path, out: Path | None = None) -> dict[str, list[Path]]:
     Raises:
         HgenreError: the folder holds no run, or nothing can be written.
     """
-    drawn = {
+    return {
         caption: save_figure(figure, (out or folder / FOLDER) / stem)
         for stem, caption, figure in run_figures(*read_run(folder))
     }
-    return drawn
 
 
 def read_run(folder: Path) -> tuple[Mapping[str, Any], Rows, str]:
@@ -226,14 +231,19 @@ def run_figures(results: Mapping[str, Any], rows: Rows, keep: str) -> Iterator[t
                 unit: np.array(Scores.from_json(results["models"][model][unit]).confusion) for unit in ("song", "slice")
             }
             for unit, found in counts.items():
-                caption = f"Confusions of {unit}s: {model}"
-                yield f"confusion-{unit}s-{model}", caption, confusion_figure(found, labels, f"{name}: {caption}", f"{unit}s")
-            caption = f"Each genre before and after the vote: {model}"
-            figure = genre_bars_figure(counts["slice"], counts["song"], labels, f"{name}: {caption}")
-            yield f"genres-{model}", caption, figure
+                figure = confusion_figure(
+                    found, labels, f"{name}: confusions of {unit}s by the {model} model", f"{unit}s"
+                )
+                yield f"confusion-{unit}s-{model}", f"Confusions of {unit}s, {model}", figure
+            heading = f"{name}: each genre before and after the vote, {model} model"
+            figure = genre_bars_figure(counts["slice"], counts["song"], labels, heading)
+            yield f"genres-{model}", f"Each genre before and after the vote, {model}", figure
         if rows:
-            caption = "Learning curves"
-            yield "learning", caption, learning_curves_figure(rows, f"{name}: {caption}", keep=keep)
+            yield (
+                "learning",
+                "Learning curves",
+                learning_curves_figure(rows, f"{name}: how each net learned", keep=keep),
+            )
     except (KeyError, TypeError, ValueError, AttributeError) as mistake:
         raise HgenreError(
             f"the run cannot be drawn, an entry is missing or of another kind ({mistake!r}); needed are the "
@@ -259,7 +269,9 @@ def _curves(axes: "Axes", fits: Sequence[Mapping[str, np.ndarray]], colours: Map
     alone = len(fits) == 1
     for column, colour in colours.items():
         for fit in fits:
-            axes.plot(fit["epoch"], fit[column], color=colour, linewidth=1.8 if alone else 0.7, alpha=1 if alone else 0.45)
+            axes.plot(
+                fit["epoch"], fit[column], color=colour, linewidth=1.8 if alone else 0.7, alpha=1 if alone else 0.45
+            )
         if not alone:
             # While half of the fits still learn: a median of the stragglers is not that of all.
             longest = int(np.median([len(fit["epoch"]) for fit in fits]))

@@ -69,10 +69,10 @@ def style() -> Iterator[None]:
         yield
 
 
-def short(name: str) -> str:
+def short(name: str, length: int = MAX_NAME) -> str:
     """A name on one line and of a length that axes have room for."""
     line = " ".join(name.split())
-    return line if len(line) <= MAX_NAME else line[: MAX_NAME - 1] + "…"
+    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def title(figure: "Figure", lines: Sequence[str]) -> None:
@@ -107,8 +107,6 @@ def save_figure(figure: "Figure", path_stem: Path) -> list[Path]:
             beside.write_bytes(data.getvalue())
             os.replace(beside, path)
         except OSError as error:
-            raise HgenreError(
-                f"{path} cannot be written ({error.strerror}); choose another place (--out)"
-            ) from None
+            raise HgenreError(f"{path} cannot be written ({error.strerror}); choose another place (--out)") from None
         written.append(path)
     return written
