@@ -16,6 +16,7 @@ from hgenre.training import fit as fitting
 from hgenre.training.config import RivalsConfig
 from hgenre.training.fit import JOINT_STAGE, TRUNK_STAGE, Fitted, fit
 from hgenre.training.joint import at_temperature, by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
+from hgenre.training.loop import Validation
 from hgenre.tree.calibration import temper
 from hgenre.tree.posterior import log_posterior
 from hgenre.tree.spec import TreeSpec, tree_from_groups
@@ -93,9 +94,9 @@ def test_tuning_starts_from_what_songs_would_get_without_it(monkeypatch: pytest.
     left = [*temperatures.values()]
     monkeypatch.setattr(fitting, "fit_temperature", lambda *_: left.pop(0) if left else 1.0)
 
-    def spy(logits_of: Any, variables: Any, *rest: Any) -> tuple[float, float]:
+    def spy(logits_of: Any, variables: Any, *rest: Any) -> Validation:
         seen.append(variables)
-        return -1.0, 1.0
+        return Validation(-1.0, 1.0, -1.0, 1.0)
 
     monkeypatch.setattr(fitting, "validate", spy)
     config = config_with(tree={"groups": GROUPS, "joint_epochs": 1})
@@ -145,7 +146,7 @@ def song_loss(bundle: Any) -> float:
 
 def test_tuning_that_validation_songs_gain_nothing_by_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_with(tree={"groups": GROUPS, "joint_epochs": 1})
-    monkeypatch.setattr(fitting, "validate", lambda *_: (-1.0, 1.0))
+    monkeypatch.setattr(fitting, "validate", lambda *_: Validation(-1.0, 1.0, -1.0, 1.0))
     fitted = fit(replace(config, rivals=RivalsConfig(False, False)), LABELS, TRAIN, VALIDATION, FACTS, seed=0)
     assert fitted.tree is fitted.stagewise
     assert fitted.tuned is not None
