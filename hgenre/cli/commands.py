@@ -5,11 +5,13 @@ import typer
 from hgenre.cli.demo_corpus import demo_corpus
 from hgenre.cli.doctor import doctor
 from hgenre.cli.evaluate import evaluate
+from hgenre.cli.features import features
 from hgenre.cli.forecast import forecast
 from hgenre.cli.import_features import import_features
 from hgenre.cli.index import index
 from hgenre.cli.inspect import inspect
 from hgenre.cli.models import models
+from hgenre.cli.pictures import pictures
 from hgenre.cli.predict import predict
 from hgenre.cli.train import cross_validate, train, train_tree
 from hgenre.cli.why import why
@@ -30,9 +32,11 @@ for command in (
     evaluate,
     why,
     forecast,
+    pictures,
     inspect,
     models,
     doctor,
     demo_corpus,
 ):
     app.command()(command)
+app.add_typer(features, name="features")

@@ -46,7 +46,7 @@ def cross_validate(
     from hgenre.results import write_text
     from hgenre.studies.cross_validate import cross_validate as run
 
-    loaded, manifest = _inputs(config, data)
+    loaded, manifest = inputs(config, data)
     directory = out or Path("runs") / f"{loaded.name}-folds"
     n_fits = folds * len(loaded.seeds) + refit
     with training_progress() as (on_frames, on_fit):
@@ -60,7 +60,7 @@ def cross_validate(
             on_frames=on_frames,
             on_progress=lambda n_done, what, progress: on_fit(what, (n_done + progress.share_done) / n_fits, progress),
         )
-    report = render(results)
+    report = render(results, draw(directory))
     write_text(directory / "report.md", report)
     print(json.dumps(results) if as_json else report)
 
@@ -74,7 +74,7 @@ def _train(config_path: Path | None, data: Path | None, out: Path | None, as_jso
     from hgenre.results import write_text
     from hgenre.train import train_tree as run
 
-    config, manifest = _inputs(config_path, data)
+    config, manifest = inputs(config_path, data)
     n_seeds = len(config.seeds)
     with training_progress() as (on_frames, on_fit):
         result: RunResult = run(
@@ -90,13 +90,25 @@ def _train(config_path: Path | None, data: Path | None, out: Path | None, as_jso
                 progress,
             ),
         )
-    report = render(result.results)
+    report = render(result.results, draw(result.directory))
     write_text(result.directory / "report.md", report)
     print(json.dumps(result.results) if as_json else report)
     print(f"written to {result.directory}", file=sys.stderr)
 
 
-def _inputs(config_path: Path | None, data: Path | None) -> "tuple[RunConfig, Manifest | None]":
+def draw(directory: Path) -> dict[str, str]:
+    """Draws a run's pictures into its folder: caption -> path of the PNG in that folder; none, and why, on failure."""
+    from hgenre.report.pictures.of_runs import draw_run
+
+    try:
+        drawn = draw_run(directory)
+    except Exception as error:  # whatever a drawing library raises, the run's results are written and stand
+        print(f"warning: {directory}: pictures could not be drawn ({type(error).__name__}: {error})", file=sys.stderr)
+        return {}
+    return {caption: png.relative_to(directory).as_posix() for caption, (png, _) in drawn.items()}
+
+
+def inputs(config_path: Path | None, data: Path | None) -> "tuple[RunConfig, Manifest | None]":
     """The configuration (or the default one, named after the data) and the manifest that --data gives."""
     from hgenre.training.config import config_from_dict, read_config
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from hgenre.errors import HgenreError
 from hgenre.labels import Labels
@@ -42,7 +43,7 @@ HONEST_LIMITS = {
 }
 
 
-def render(results: Json) -> str:
+def render(results: Json, pictures: Mapping[str, str] | None = None) -> str:
     """Markdown report of one run's ``results.json``. Every figure in it is read from ``results``; none is computed.
 
     Needed: ``name, command, protocol, labels, n_songs, seeds, machine, seconds`` and ``models`` with ``song`` and
@@ -60,6 +61,9 @@ def render(results: Json) -> str:
     - ``honest``: ``target_accuracy`` and ``coverage``, each a dict of figures by what was asked for; shares are floats
       in 0..1, counts are ints, and a float whose name ends in ``size`` is a plain number;
     - ``resamples``: the same two, by what was asked for, as ``hgenre.trust.resampled``.
+
+    Args:
+        pictures: caption -> path of an image, relative to the report.
 
     Raises:
         HgenreError: a needed entry is missing or of another kind.
@@ -81,6 +85,7 @@ def render(results: Json) -> str:
             *_views(results.get("views", {})),
             "## Each genre (songs)\n\n" + _genres(results["models"]),
             *_confusions(results),
+            *_pictures(pictures or {}),
             "## Limits\n\n" + _limits(results),
         ]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as mistake:
@@ -183,6 +188,13 @@ def _confusions(results: Json) -> Iterable[str]:
     for name, model in results["models"].items():
         rows = [[genre, *counts] for genre, counts in zip(labels, model["song"]["confusion"], strict=True)]
         yield f"## Confusions (songs): {escape(name)}\n\n" + table(["true / answer", *labels], rows)
+
+
+def _pictures(pictures: Mapping[str, str]) -> Iterable[str]:
+    if pictures:
+        yield "## Pictures"
+    for caption, path in pictures.items():
+        yield f"![{escape(caption)}]({quote(path)})"
 
 
 def _limits(results: Json) -> str:

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hgenre.audio import read_audio, resample
-from hgenre.errors import TooShortAudioError
+from hgenre.errors import FeatureError, TooShortAudioError
 from hgenre.features import ArraySpec, CepstralSpec, FeatureSpec, LogMelSpec, TableSpec, log_mel, mfcc
 from hgenre.features.log_mel import mel_edges_hz
 from hgenre.report.figures import percent
-from hgenre.report.pictures.saving import BLUE, GREY, MARKERS, ORANGE, PALETTE, lattice, short, style, title
+from hgenre.report.pictures.saving import BLUE, EDGE, GREY, MARKERS, ORANGE, PALETTE, lattice, short, style, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ N_POINTS = 1500
 
 @dataclass(frozen=True, eq=False)
 class Excerpt:
-    """Frames (mel, frame) of a part of one song, and whose they are."""
+    """Frames (mel, frame) of a part of one song, and whose they are; genre "" where the picture's title says it."""
 
     genre: str
     song_id: str
@@ -79,21 +79,21 @@ def pca_figure(rows: np.ndarray, genre_idx: np.ndarray, labels: Sequence[str], h
 
     pca = PCA(2, svd_solver="full")
     places = pca.fit_transform(StandardScaler().fit_transform(rows))
+    first, second = places.T
     counts = np.bincount(genre_idx, minlength=len(labels))
     chosen = _largest(counts, MAX_COLOURED)
     figure = Figure(figsize=(8.6, 6))
     axes = figure.add_subplot()
     others = ~np.isin(genre_idx, chosen)
     if others.any():
-        axes.scatter(*places[others].T, s=10, color=GREY, label=f"{len(labels) - len(chosen)} others")
-    for k, genre in enumerate(chosen):
-        own = places[genre_idx == genre]
-        # After ten genres the colours come round, one marker further on.
-        looks = {"color": PALETTE[k % 10], "marker": MARKERS[(k + k // 10) % len(MARKERS)]}
-        axes.scatter(*own.T, s=20, alpha=0.75, linewidths=0, label=f"{short(labels[genre])} ({counts[genre]})", **looks)
-    for k, genre in enumerate(chosen):
-        looks = {"color": PALETTE[k % 10], "marker": MARKERS[(k + k // 10) % len(MARKERS)]}
-        axes.scatter(*places[genre_idx == genre].mean(axis=0), s=130, edgecolor="#202020", linewidths=1.2, **looks)
+        axes.scatter(first[others], second[others], s=10, color=GREY, label=f"{len(labels) - len(chosen)} others")
+    # After ten genres the colours come round, one marker further on.
+    looks = [(genre, PALETTE[k % 10], MARKERS[(k + k // 10) % len(MARKERS)]) for k, genre in enumerate(chosen)]
+    for genre, colour, marker in looks:
+        told, own = f"{short(labels[genre])} ({counts[genre]})", genre_idx == genre
+        look: dict[str, Any] = {"color": colour, "marker": marker, "edgecolor": EDGE}
+        axes.scatter(first[own], second[own], 22, alpha=0.8, linewidths=0.3, label=told, **look)
+        axes.scatter(first[own].mean(), second[own].mean(), 130, linewidths=1.2, zorder=3, **look)
     shares = pca.explained_variance_ratio_
     axes.set(
         xlabel=f"first component, {percent(shares[0])} of the variance",
@@ -110,9 +110,8 @@ def spectrograms_figure(excerpts: Sequence[Excerpt], spec: FeatureSpec, heading:
     """Spectrograms of songs side by side, on one scale of dB (of stored values where dB are unknown)."""
     from matplotlib.figure import Figure
 
-    unit = _unit(spec)
-    images = [excerpt.frames * _db_per_unit(spec) for excerpt in excerpts]
-    if unit == "dB":
+    unit, images = _unit(spec), [excerpt.frames for excerpt in excerpts]
+    if in_db := unit.startswith("dB"):
         high = max(float(image.max()) for image in images)
         low = max(min(float(image.min()) for image in images), high - DB_SHOWN)
     else:
@@ -130,15 +129,16 @@ def spectrograms_figure(excerpts: Sequence[Excerpt], spec: FeatureSpec, heading:
         axes.set_axis_off()
     for place, (axes, excerpt, image) in enumerate(zip(panels.flat, excerpts, images, strict=False)):
         drawn = _spectrogram(axes, image, spec, low, high)
-        axes.set_title(f"{short(excerpt.genre)}\n", size=10)
-        axes.text(0, 1.03, short(excerpt.song_id), transform=axes.transAxes, size=8, color="#505050")
+        if excerpt.genre:
+            axes.set_title(f"{short(excerpt.genre)}\n", size=10)
+            axes.text(0, 1.03, short(excerpt.song_id), transform=axes.transAxes, size=8, color="#505050")
         if place % n_columns:
             axes.tick_params(labelleft=False)
         else:
             axes.set_ylabel(_axis_of(spec))
         if place + n_columns >= len(images):
             axes.set_xlabel("seconds")
-    figure.colorbar(drawn, ax=panels, label=unit, aspect=30, extend="min" if unit == "dB" else "both")
+    figure.colorbar(drawn, ax=panels, label=unit, aspect=30, extend="min" if in_db else "both")
     title(figure, [heading])
     return figure
 
@@ -177,32 +177,37 @@ def mfcc_means_figure(
         told = []
         axes.axhline(0, color="#909090", linewidth=0.8)
         for part, of, colour, marker, aside in (
-            (train, train_genre, BLUE, "o", -0.12),
-            (test, test_genre, ORANGE, "s", 0.12),
+            (train, train_genre, BLUE, "o", -0.15),
+            (test, test_genre, ORANGE, "s", 0.15),
         ):
             own = (part[of == genre] - centre) / spread
             told.append(str(len(own)))
             if len(own):
                 error = 1.96 * own.std(axis=0, ddof=1) / np.sqrt(len(own)) if len(own) > 1 else None
                 at = np.arange(part.shape[1]) + aside
-                axes.errorbar(at, own.mean(axis=0), yerr=error, color=colour, marker=marker, markersize=3, linewidth=1)
+                axes.errorbar(at, own.mean(axis=0), yerr=error, color=colour, fmt=marker, markersize=3, elinewidth=1)
         axes.set_title(f"{short(labels[genre])} ({' and '.join(told)})", size=9.5)
         lattice(axes, "y")
         if place % n_columns == 0:
-            axes.set_ylabel("deviations")
+            axes.set_ylabel("std")
         if place + n_columns >= len(chosen):
             axes.set_xlabel("coefficient")
+            axes.set_xticks(range(0, train.shape[1], 3))
             axes.tick_params(labelbottom=True)
     handles = [
-        Line2D([], [], color=BLUE, marker="o", markersize=4, label="training songs"),
-        Line2D([], [], color=ORANGE, marker="s", markersize=4, label="test songs"),
+        Line2D([], [], color=BLUE, marker="o", linestyle="none", markersize=4, label="training songs"),
+        Line2D([], [], color=ORANGE, marker="s", linestyle="none", markersize=4, label="test songs"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     of_all = (
         f"{len(chosen)} genres" if len(chosen) == len(labels) else f"the {len(chosen)} largest of {len(labels)} genres"
     )
     title(
-        figure, [heading, f"{len(train)} training and {len(test)} test songs, {of_all}; standard deviations of songs"]
+        figure,
+        [
+            heading,
+            f"{len(train)} training and {len(test)} test songs, {of_all}; training songs have mean 0 and deviation 1",
+        ],
     )
     return figure
 
@@ -225,8 +230,9 @@ def waveform_figure(waveform: np.ndarray, sample_rate_hz: int, heading: str) -> 
     loudest = max(float(np.abs(waveform).max()), 1e-3)
     above.set(ylabel="amplitude", ylim=(-1.05 * loudest, 1.05 * loudest))
     times_s, centroid_hz, rolloff_hz = spectral_shape(waveform, sample_rate_hz)
-    for name, curve, colour in (("85 % rolloff", rolloff_hz, ORANGE), ("spectral centroid", centroid_hz, BLUE)):
-        below.plot(times_s, curve / 1000, color=colour, linewidth=0.6, alpha=0.45)
+    curves = (("85 % rolloff", rolloff_hz / 1000, ORANGE), ("spectral centroid", centroid_hz / 1000, BLUE))
+    for name, curve, colour in curves:
+        below.plot(times_s, curve, color=colour, linewidth=0.6, alpha=0.45)
         below.plot(times_s, _running_median(curve, times_s), color=colour, linewidth=2, label=name)
     below.set(xlabel="seconds", ylabel="kHz", xlim=(0, duration_s), ylim=(0, None))
     for axes in (above, below):
@@ -262,6 +268,7 @@ def music_figures(prepared: "Prepared") -> Iterator[tuple[str, str, "Figure"]]:
     cepstra on the training and test part of the configuration's split. Feature tables have the first alone.
 
     Raises:
+        FeatureError: songs have one feature only.
         ConfigError, ManifestError: the songs cannot be split; the pictures before the last need no split.
     """
     from hgenre.training.prepare import TEST, TRAIN, split_for
@@ -269,6 +276,10 @@ def music_figures(prepared: "Prepared") -> Iterator[tuple[str, str, "Figure"]]:
     name, labels, spec, frames = prepared.config.name, prepared.labels, prepared.source.spec, prepared.source.frames
     rows = np.stack([song_row(frames(song.song_id), spec) for song in prepared.songs])
     genre_idx = np.array([labels.index(song.genre) for song in prepared.songs])
+    if rows.shape[1] < 2:
+        raise FeatureError(
+            f"{name}: songs have one feature, and principal components need two; add a column to the table"
+        )
     heading = f"{name}: songs by the principal components of their features"
     yield "pca", "Principal components of features", pca_figure(rows, genre_idx, labels.genres, heading)
     if isinstance(spec, TableSpec):
@@ -321,7 +332,7 @@ def first_songs(songs: "Sequence[Song]") -> "dict[str, Song]":
 def mean_cepstra(frames: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """A song's mean cepstra (coefficient,): 13, or fewer of fewer bands; of cepstral features those that there are."""
     if not isinstance(spec, CepstralSpec):
-        frames = mfcc(frames * _db_per_unit(spec), min(N_MFCC, len(frames)))
+        frames = mfcc(frames, min(N_MFCC, len(frames)))
     return np.asarray(frames.mean(axis=1, dtype=np.float64))
 
 
@@ -359,15 +370,11 @@ def _axis_of(spec: FeatureSpec) -> str:
 def _unit(spec: FeatureSpec) -> str:
     match spec:
         case LogMelSpec():
-            return "dB"
+            return "dB re full scale"
         case ArraySpec():
             return "stored value" if spec.db_per_unit is None else "dB"
         case _:
             return "coefficient's value"
-
-
-def _db_per_unit(spec: FeatureSpec) -> float:
-    return (spec.db_per_unit or 1.0) if isinstance(spec, ArraySpec) else 1.0
 
 
 def _largest(counts: np.ndarray, n: int) -> np.ndarray:

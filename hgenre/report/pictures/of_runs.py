@@ -13,7 +13,7 @@ from hgenre.errors import HgenreError
 from hgenre.metrics.classification import Scores
 from hgenre.metrics.intervals import wilson
 from hgenre.report.figures import percent
-from hgenre.report.pictures.saving import BLUE, ORANGE, lattice, save_figure, short, style, title
+from hgenre.report.pictures.saving import BLUE, EDGE, FORMS, ORANGE, lattice, save_figure, short, style, title
 from hgenre.results import CHIEF
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def confusion_figure(counts: np.ndarray, labels: Sequence[str], heading: str, of
         axes.tick_params(which="minor", length=0)
         for row, column in zip(*np.nonzero(counts), strict=True):
             share = shares[row, column]
-            colour = "white" if share > 0.55 else "#202020"
+            colour = "white" if share > 0.55 else EDGE
             axes.text(column, row - 0.12, str(counts[row, column]), ha="center", va="center", size=10, color=colour)
             axes.text(column, row + 0.2, f"{100 * share:.0f} %", ha="center", va="center", size=7.5, color=colour)
     bar = figure.colorbar(image, ax=axes, label="share of the true genre", shrink=0.7, aspect=30)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     n, right = int(counts.sum()), int(np.trace(counts))
     empty = "; grey: no such " + of if not support.all() else ""
     title(figure, [heading, f"{n} {of} of {n_genres} genres, {percent(right / max(n, 1))} right{empty}"])
@@ -106,7 +106,7 @@ def genre_bars_figure(
         place[heard] + 0.2,
         xerr=apart,
         fmt="none",
-        ecolor="#202020",
+        ecolor=EDGE,
         elinewidth=1,
         capsize=2.5,
         label="95 % interval (Wilson), songs",
@@ -175,7 +175,7 @@ def learning_curves_figure(rows: Rows, heading: str, *, keep: str = "best") -> "
     marks = [
         Line2D([], [], color=BLUE, label="training batches"),
         Line2D([], [], color=ORANGE, label=validation),
-        Line2D([], [], color="#202020", marker="o", linestyle="none", markersize=4, label="epoch kept"),
+        Line2D([], [], color=EDGE, marker="o", linestyle="none", markersize=4, label="epoch kept"),
     ]
     figure.legend(handles=marks, loc="outside lower center", ncols=3)
     fits_told = f"{n_fits} fits (folds or seeds), the median thick" if n_fits > 1 else "one fit"
@@ -190,10 +190,17 @@ def draw_run(folder: Path, out: Path | None = None) -> dict[str, list[Path]]:
     Raises:
         HgenreError: the folder holds no run, or nothing can be written.
     """
-    return {
-        caption: save_figure(figure, (out or folder / FOLDER) / stem)
-        for stem, caption, figure in run_figures(*read_run(folder))
-    }
+    place = out or folder / FOLDER
+    drawn = {}
+    stale = {f"{kind}-{model}" for kind in ("confusion-songs", "confusion-slices", "genres") for model in CHIEF}
+    for stem, caption, figure in run_figures(*read_run(folder)):
+        drawn[caption] = save_figure(figure, place / stem)
+        stale.discard(stem)
+    # A tree of an earlier run in this folder is none of this one's.
+    for stem in stale:
+        for form in FORMS:
+            (place / f"{stem}.{form}").unlink(missing_ok=True)
+    return drawn
 
 
 def read_run(folder: Path) -> tuple[Mapping[str, Any], Rows, str]:
@@ -281,5 +288,5 @@ def _curves(axes: "Axes", fits: Sequence[Mapping[str, np.ndarray]], colours: Map
             axes.plot(np.arange(1, longest + 1), np.nanmedian(padded, axis=0), color=colour, linewidth=2)
     for fit in fits:
         kept = len(fit["epoch"]) - 1 if keep == "last" else int(fit["validation_loss"].argmin())
-        axes.plot(fit["epoch"][kept], fit[column][kept], "o", color="#202020", markersize=4 if alone else 3)
+        axes.plot(fit["epoch"][kept], fit[column][kept], "o", color=EDGE, markersize=4 if alone else 3)
     lattice(axes, "y")

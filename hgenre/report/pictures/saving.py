@@ -3,10 +3,10 @@
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hgenre.errors import HgenreError
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+
+FORMS: Mapping[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None}}
+"""Formats of every picture, and what of their metadata would change from day to day, or with matplotlib alone."""
 
 PALETTE = (
     "#0173b2",
@@ -30,12 +33,12 @@ PALETTE = (
 )
 """Ten colours that colour-blind people tell apart: ``colorblind`` of seaborn 0.13, https://seaborn.pydata.org."""
 
-BLUE, ORANGE, GREEN, GREY = PALETTE[0], PALETTE[1], PALETTE[2], "#b0b0b0"
+BLUE, ORANGE, GREY, EDGE = PALETTE[0], PALETTE[1], "#b0b0b0", "#202020"
 
 MARKERS = "os^DvPX<>*"
 """Colours come round after ten genres; a genre is told by its marker too, in case colours are not seen."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#606060",
     "axes.spines.right": False,
@@ -97,7 +100,7 @@ def save_figure(figure: "Figure", path_stem: Path) -> list[Path]:
         HgenreError: nothing can be written there.
     """
     written = []
-    for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+    for form, metadata in FORMS.items():
         data = io.BytesIO()
         figure.savefig(data, format=form, metadata=metadata)
         path = path_stem.with_name(f"{path_stem.name}.{form}")
