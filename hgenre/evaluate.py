@@ -10,12 +10,14 @@ import numpy as np
 from hgenre.bundle import Bundle
 from hgenre.compiled.answering import SongResult, answer_all
 from hgenre.compiled.exported import cached_program, weights_of
-from hgenre.data.frames import FrameSource, holds_arrays, open_frames
+from hgenre.data.feature_table import statistics_table
+from hgenre.data.frames import FrameSource, contents, open_frames
 from hgenre.data.leaks import overlap
 from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import clusters
 from hgenre.errors import FeatureError, LeakError, ManifestError
-from hgenre.features import LogMelSpec, cut_slices
+from hgenre.features import ArraySpec, Cepstra, CepstralSpec, LogMelSpec, TableSpec, cut_slices
+from hgenre.features.cepstra import STATISTICS
 from hgenre.labels import Labels
 from hgenre.metrics.classification import Scores, score
 from hgenre.metrics.hierarchical import ancestor_heights, hierarchical_scores, least_expected_cost, node_height
@@ -164,17 +166,25 @@ def frames_for(
     bundle: Bundle, manifest: Manifest, cache_dir: Path, on_done: Callable[[Song], None] = lambda _: None
 ) -> FrameSource:
     """The manifest's frames as this bundle wants them; raises FeatureError where its arrays have another spec."""
-    spec = bundle.features if isinstance(bundle.features, LogMelSpec) else None
-    if (spec is None) != holds_arrays(manifest):
-        found, needed = ("audio files", "ready-made arrays") if spec is None else ("ready-made arrays", "audio files")
+    features = bundle.features
+    cepstra = Cepstra(features.n_mfcc, features.lifter) if isinstance(features, CepstralSpec) else None
+    # What a cepstrum or a row of statistics is of, or the features themselves.
+    source_spec = getattr(features, "of", None) or features
+    needed = {LogMelSpec: "audio files", ArraySpec: "ready-made arrays", TableSpec: "rows of a feature table"}
+    found = contents(manifest)
+    if found != needed[type(source_spec)]:
         raise FeatureError(
-            f"the manifest's songs are {found}, model {bundle.name} needs {needed} ({bundle.features}); "
+            f"the manifest's songs are {found}, model {bundle.name} needs {needed[type(source_spec)]} ({features}); "
             "give a manifest of the kind it was trained on"
         )
-    source = open_frames(manifest, spec or LogMelSpec(), bundle.slices, cache_dir, on_done=on_done)
-    if source.spec != bundle.features:
+    log_mel = source_spec if isinstance(source_spec, LogMelSpec) else LogMelSpec()
+    slices = None if isinstance(features, TableSpec) else bundle.slices
+    source = open_frames(manifest, log_mel, slices, cache_dir, cepstra=cepstra, on_done=on_done)
+    if isinstance(features, TableSpec) and features.of is not None:
+        source = statistics_table(source, features.n_mels // len(STATISTICS))
+    if source.spec != features:
         raise FeatureError(
-            f"the songs' arrays are {source.spec}, model {bundle.name} needs {bundle.features}; "
+            f"the songs' arrays are {source.spec}, model {bundle.name} needs {features}; "
             "give a manifest of the kind it was trained on"
         )
     return source

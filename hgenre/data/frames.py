@@ -1,9 +1,10 @@
-"""One way to a manifest's frames, whether they come from audio through the cache or from ready-made arrays."""
+"""One way to a manifest's frames: of audio through the cache, of ready-made arrays, or of rows of a feature table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -11,15 +12,18 @@ from hgenre.data.arrays import open_arrays
 from hgenre.data.cache import audio_frames, fill, open_cache
 from hgenre.data.manifest import Manifest, Song, array_location
 from hgenre.errors import FeatureError, HgenreError
-from hgenre.features import FeatureSpec, LogMelSpec, SliceSpec
+from hgenre.features import Cepstra, CepstralSpec, FeatureSpec, LogMelSpec, SliceSpec, mfcc
 
 OPEN_ENTRIES = 512
 """Cache entries kept mapped at a time: each holds a file descriptor, of which a process has 1024 by default."""
 
+KEPT_CEPSTRA = 8192
+"""Songs of ready-made arrays whose cepstra are kept in memory: 20 coefficients of 400 frames take 32 kB."""
+
 
 @dataclass(frozen=True, eq=False)
 class FrameSource:
-    """The frames of songs: ``frames(song_id)`` is (mel, frame) float32, a view of a file.
+    """The frames of songs: ``frames(song_id)`` is (mel, frame) float32, kept elsewhere and not to be changed.
 
     ``songs`` are those that can be used; ``errors`` says why the others cannot.
     """
@@ -36,26 +40,76 @@ def holds_arrays(manifest: Manifest) -> bool:
     return bool(usable) and array_location(usable[0].path) is not None
 
 
+Contents = Literal["audio files", "ready-made arrays", "rows of a feature table"]
+
+
+def contents(manifest: Manifest) -> Contents:
+    """What the usable songs are, by the first one's path; audio files where there is none."""
+    from hgenre.data.feature_table import table_location  # which makes sources of its own
+
+    if holds_arrays(manifest):
+        return "ready-made arrays"
+    usable = manifest.usable
+    return "rows of a feature table" if usable and table_location(usable[0].path) else "audio files"
+
+
 def open_frames(
     manifest: Manifest,
     spec: LogMelSpec,
     slices: SliceSpec | None,
     cache_dir: Path,
     *,
+    cepstra: Cepstra | None = None,
     n_threads: int = 2,
     on_done: Callable[[Song], None] = lambda song: None,
 ) -> FrameSource:
     """The frames of the manifest's usable songs.
 
-    Audio is decoded and transformed once and kept under ``cache_dir``; ready-made arrays are opened as they are, with
-    the spec they were imported with in place of ``spec``. Songs of less than half a slice are named in ``errors``.
+    Audio is decoded and transformed once and kept under ``cache_dir``; ready-made arrays and rows of a feature table
+    are opened as they are, with a spec of their own in place of ``spec``. ``cepstra`` turns frames into MFCC. Songs of
+    less than half a slice are named in ``errors``.
+
+    Raises:
+        FeatureError: cepstra of rows of a table, or more of them than mel bands.
+        ManifestError: a table that is none.
     """
-    if holds_arrays(manifest):
-        reader = open_arrays(manifest)
-        by_id = {song.song_id: song for song in manifest.usable}
-        return _without_short(
-            FrameSource(reader.spec, manifest.usable, lambda song_id: reader.frames(by_id[song_id]), {}), slices
-        )
+    match contents(manifest):
+        case "rows of a feature table":
+            from hgenre.data.feature_table import open_rows
+
+            if cepstra is not None:
+                raise FeatureError("cepstra were asked for, but the songs are rows of a feature table; leave them out")
+            return open_rows(manifest)
+        case "ready-made arrays":
+            return _without_short(_array_frames(manifest, cepstra), slices)
+        case "audio files":
+            wanted = spec if cepstra is None else CepstralSpec(spec, cepstra.n_mfcc, cepstra.lifter)
+            return _without_short(_audio_frames(manifest, wanted, cache_dir, n_threads, on_done), slices)
+
+
+def _array_frames(manifest: Manifest, cepstra: Cepstra | None) -> FrameSource:
+    reader = open_arrays(manifest)
+    by_id = {song.song_id: song for song in manifest.usable}
+    if cepstra is None:
+        return FrameSource(reader.spec, manifest.usable, lambda song_id: reader.frames(by_id[song_id]), {})
+    spec = CepstralSpec(reader.spec, cepstra.n_mfcc, cepstra.lifter)
+
+    @lru_cache(KEPT_CEPSTRA)
+    def frames(song_id: str) -> np.ndarray:
+        made = mfcc(reader.frames(by_id[song_id]), spec.n_mfcc, spec.lifter)
+        made.flags.writeable = False
+        return made
+
+    return FrameSource(spec, manifest.usable, frames, {})
+
+
+def _audio_frames(
+    manifest: Manifest,
+    spec: LogMelSpec | CepstralSpec,
+    cache_dir: Path,
+    n_threads: int,
+    on_done: Callable[[Song], None],
+) -> FrameSource:
     cache = open_cache(cache_dir / "features", spec)
     usable = replace(manifest, songs=manifest.usable)
     failed = fill(
@@ -78,7 +132,7 @@ def open_frames(
 
     errors = {song.song_id: _sentence(error) for song, error in failed.items()}
     songs = tuple(song for song in usable.songs if song not in failed)
-    return _without_short(FrameSource(spec, songs, frames, errors), slices)
+    return FrameSource(spec, songs, frames, errors)
 
 
 def _without_short(source: FrameSource, slices: SliceSpec | None) -> FrameSource:

@@ -4,8 +4,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,18 +18,10 @@ from hgenre.data.arrays import (
     open_archive,
     open_arrays,
 )
+from hgenre.data.facts import read_facts, with_facts
 from hgenre.data.known_faults import gtzan_original, is_gtzan
-from hgenre.data.layouts import split_name
-from hgenre.data.manifest import (
-    SPLIT_VALUES,
-    Manifest,
-    Song,
-    check_writable,
-    read_table,
-    table_mistakes,
-    write_manifest,
-)
-from hgenre.errors import FeatureError, ManifestError
+from hgenre.data.manifest import Manifest, Song, check_writable, write_manifest
+from hgenre.errors import FeatureError
 from hgenre.features.spec import ArraySpec, to_json
 
 __all__ = ["import_arrays", "import_images", "open_arrays"]
@@ -81,7 +72,7 @@ def import_arrays(
             )
         genres = [str(genre).strip() for genre in archive[genres_key].ravel()]
     spec = ArraySpec(spectrograms.shape[1], frame_rate_hz, scale, db_per_unit)
-    songs = _with_facts(_songs(npz_path, spectrograms, song_ids, genres), _read_facts(join) if join else {})
+    songs = with_facts(_songs(npz_path, spectrograms, song_ids, genres), read_facts(join) if join else {})
     return _write(Path(out_dir), spectrograms, songs, spec)
 
 
@@ -120,7 +111,7 @@ def import_images(
         spectrograms = np.ascontiguousarray(spectrograms[:, ::-1])
     spec = ArraySpec(n_mels, frame_rate_hz, scale, None)
     songs = _songs(directory, spectrograms, [p.stem for p in paths], [p.parent.name for p in paths])
-    return _write(Path(out_dir), spectrograms, _with_facts(songs, _read_facts(join) if join else {}), spec)
+    return _write(Path(out_dir), spectrograms, with_facts(songs, read_facts(join) if join else {}), spec)
 
 
 def _songs(source: Path, spectrograms: np.ndarray, song_ids: Sequence[str], genres: Sequence[str]) -> list[Song]:
@@ -157,48 +148,6 @@ def _songs(source: Path, spectrograms: np.ndarray, song_ids: Sequence[str], genr
         )
         for row, song_id in enumerate(song_ids)
     ]
-
-
-def _read_facts(path: str | Path) -> dict[str, dict[str, str]]:
-    """Song id -> the columns artist, album, split and duplicate_of of a CSV, as far as it has them."""
-    path = Path(path)
-    header, rows = read_table(path)
-    id_column = next((name for name in ("song_id", "id", "track_id") if name in header), None)
-    if id_column is None:
-        raise ManifestError(f"{path}: columns are {', '.join(header)}; needed is song_id (or id, or track_id)")
-    split_column = "split" if "split" in header else "fault_filtered"
-    facts: dict[str, dict[str, str]] = {}
-    problems = []
-    for line, row in rows:
-        if row[id_column] in facts:
-            problems.append(f"line {line}: {id_column} {row[id_column]!r} stands twice")
-        split = split_name(row.get(split_column, ""))
-        if split not in SPLIT_VALUES:
-            problems.append(f"line {line}: {split_column} {split!r} is none of {', '.join(SPLIT_VALUES[1:])} or empty")
-        known = {column: row.get(column, "") for column in ("artist", "album", "duplicate_of")}
-        facts[row[id_column]] = {**known, "split": split}
-    if problems:
-        raise table_mistakes(path, problems)
-    return facts
-
-
-def _with_facts(songs: Sequence[Song], facts: Mapping[str, Mapping[str, str]]) -> tuple[Song, ...]:
-    if facts and not any(song.song_id in facts for song in songs):
-        raise ManifestError(
-            f"none of the {len(songs)} songs is in the joined table: songs are such as {songs[0].song_id!r}, the "
-            f"table's ids such as {next(iter(facts))!r}"
-        )
-    return tuple(_with_song_facts(song, facts.get(song.song_id, {})) for song in songs)
-
-
-def _with_song_facts(song: Song, facts: Mapping[str, str]) -> Song:
-    return replace(
-        song,
-        artist=facts.get("artist", ""),
-        album=facts.get("album", ""),
-        split=facts.get("split", ""),
-        duplicate_of=facts.get("duplicate_of", "") or song.duplicate_of,
-    )
 
 
 def _read_images(directory: Path, paths: Sequence[Path], n_mels: int) -> np.ndarray:

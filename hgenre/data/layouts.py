@@ -89,7 +89,7 @@ def _list_fma(directory: Path, tracks_csv: Path) -> Listing:
     skipped: list[tuple[str, str]] = []
     paths = list(_audio_files(directory, skipped))
     _need_audio(directory, paths, skipped)
-    tracks = _read_tracks(tracks_csv)
+    tracks = read_tracks(tracks_csv)
     songs = []
     for song_id, path in zip(_song_ids(paths), paths, strict=True):
         stem = Path(path).stem
@@ -142,7 +142,7 @@ def _find_tracks_csv(directory: Path) -> Path | None:
     return next((place / "tracks.csv" for place in places if (place / "tracks.csv").is_file()), None)
 
 
-def _read_tracks(path: Path) -> dict[int, tuple[str, str, str, str]]:
+def read_tracks(path: Path) -> dict[int, tuple[str, str, str, str]]:
     """FMA's track id -> (top genre, artist, album, split). The table has two header lines and one of index names."""
     wanted = (("track", "genre_top"), ("artist", "name"), ("album", "title"), ("set", "split"))
     tracks: dict[int, tuple[str, str, str, str]] = {}
