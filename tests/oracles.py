@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+import numpy as np
+
 from hgenre.data.manifest import Song
 from hgenre.tree.spec import Node, TreeSpec
 
@@ -312,3 +314,50 @@ def change_ratio(bands: Sequence[Sequence[float]], part_frames: int, noise_varia
         for band, variance in zip(bands, noise_variance, strict=True)
     ]
     return sum(w * r for w, r in zip(weights, ratios, strict=True)) / sum(weights)
+
+
+def gru_last_state(weights: Mapping[str, Mapping[str, np.ndarray]], frames: np.ndarray) -> np.ndarray:
+    """Cho et al. 2014 over frames (frame, channel), one step after the other, from a state of zeros."""
+    state = np.zeros(weights["hn"]["kernel"].shape[0])
+    for x in frames:
+        reset, update = (_sigmoid(_affine(weights[f"i{g}"], x) + state @ weights[f"h{g}"]["kernel"]) for g in "rz")
+        new = np.tanh(_affine(weights["in"], x) + reset * _affine(weights["hn"], state))
+        state = (1 - update) * new + update * state
+    return state
+
+
+def lstm_last_state(weights: Mapping[str, Mapping[str, np.ndarray]], frames: np.ndarray) -> np.ndarray:
+    """Hochreiter and Schmidhuber 1997 with a forget gate, over frames (frame, channel), from states of zeros."""
+    state = memory = np.zeros(weights["hi"]["kernel"].shape[0])
+    for x in frames:
+        gates = {g: x @ weights[f"i{g}"]["kernel"] + _affine(weights[f"h{g}"], state) for g in "ifgo"}
+        memory = _sigmoid(gates["f"]) * memory + _sigmoid(gates["i"]) * np.tanh(gates["g"])
+        state = _sigmoid(gates["o"]) * np.tanh(memory)
+    return state
+
+
+def swept_logits(weights: Mapping[str, Mapping[str, np.ndarray]], coefficients: np.ndarray) -> np.ndarray:
+    """The sweep over time of a slice (coefficient, frame): three convolutions with pools between, dense at the end."""
+    n_steps = coefficients.shape[1] // 3
+    kernel = weights["conv1"]["kernel"].reshape(3, len(coefficients), -1)
+    rows = [
+        sum(coefficients[:, 3 * step + i] @ kernel[i] for i in range(3)) + weights["conv1"]["bias"]
+        for step in range(n_steps)
+    ]
+    for name in ("conv2", "conv3"):
+        heard = [np.maximum(row, 0) for row in rows]
+        pooled = [np.maximum(heard[i], heard[i + 1]) for i in range(0, len(heard) - 1, 2)]
+        padded = [0 * pooled[0], *pooled, 0 * pooled[0]]
+        kernel, bias = weights[name]["kernel"], weights[name]["bias"]
+        rows = [sum(padded[t + i] @ kernel[i] for i in range(3)) + bias for t in range(len(pooled))]
+    mean: np.ndarray = np.mean([np.maximum(row, 0) for row in rows], axis=0)
+    return _affine(weights["logits"], mean)
+
+
+def _affine(layer: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    product: np.ndarray = x @ layer["kernel"] + layer["bias"]
+    return product
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-x)))
