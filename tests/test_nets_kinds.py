@@ -150,7 +150,8 @@ def test_a_few_steps_learn_to_tell_three_patterns_apart(spec: NetSpec) -> None:
 
 def flax_conv(layer: Any, x: Any, strides: tuple[int, int] = (1, 1)) -> Any:
     height, width, _, n_channels = layer["kernel"].shape
-    return nn.relu(nn.Conv(n_channels, (height, width), strides).apply({"params": layer}, x))
+    y: Any = nn.Conv(n_channels, (height, width), strides).apply({"params": layer}, x)
+    return nn.relu(y)
 
 
 def pooled(x: Any, height: int, width: int) -> Any:
@@ -211,7 +212,7 @@ def plain_logits(spec: NetSpec, variables: Any, x: np.ndarray) -> np.ndarray:
         case "vgg16":
             assert spec.input_size
             grey = np.clip(jax.image.resize(picture, (len(x), *spec.input_size, 1), "bilinear") * 63.75 + 127.5, 0, 255)
-            picture = jnp.asarray(np.repeat(grey, 3, axis=-1) - np.float32([103.939, 116.779, 123.68]))
+            picture = jnp.asarray(np.repeat(grey, 3, axis=-1) - np.array([103.939, 116.779, 123.68], np.float32))
             first, second = ("new_conv1", "new_conv2") if spec.stem == "new" else ("block1_conv1", "block1_conv2")
             picture = flax_conv(params[first], picture, (2, 1) if spec.stem == "new" else (1, 1))
             picture = pooled(flax_conv(params[second], picture), 2, 2)
