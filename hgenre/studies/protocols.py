@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -15,13 +15,11 @@ from hgenre.held_out import FLAT
 from hgenre.labels import Labels
 from hgenre.metrics.intervals import paired_bootstrap
 from hgenre.studies.folds import OutOfFold, classifiers_out_of_fold, nets_out_of_fold
-from hgenre.training.config import RunConfig
+from hgenre.training.config import FoldProtocol, RunConfig
 from hgenre.training.prepare import Prepared, fold_ids, prepare
 from hgenre.training.progress import Progress
 
-Protocol = Literal["slice-random", "song", "artist"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-"""From the one that leaks most to the one that leaks least."""
+PROTOCOLS: tuple[FoldProtocol, ...] = get_args(FoldProtocol)
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Found:
 
 def under_protocol(
     config: RunConfig,
-    protocol: Protocol,
+    protocol: FoldProtocol,
     learners: Learners,
     *,
     manifest: Manifest | None = None,
@@ -84,6 +82,8 @@ def under_protocol(
     """
     config = replace(config, data=replace(config.data, protocol=protocol))
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
+    if protocol == "slice-random":
+        prepared = _with_equal_epochs(prepared)
     if protocol == "artist" and not any(song.artist for song in prepared.songs):
         raise ConfigError(config.name, [("data.protocol", "is 'artist', but no song's artist is known")])
     return learn(prepared, fold_ids(prepared, n_folds)[:folds_run], learners, command=command, on_progress=on_progress)
@@ -124,6 +124,14 @@ def learn(
     return Found(prepared, answers, sizes, seconds, nets, warnings)
 
 
+def _with_equal_epochs(prepared: Prepared) -> Prepared:
+    """Slices as songs, drawn so often that an epoch has about as many slices as one over whole songs."""
+    n_songs = len({song.song_id.rpartition("/")[0] for song in prepared.songs})
+    optimiser = prepared.config.optimiser
+    each = max(1, round(optimiser.slices_per_song * n_songs / len(prepared.songs)))
+    return replace(prepared, config=replace(prepared.config, optimiser=replace(optimiser, slices_per_song=each)))
+
+
 def figures(answers: Sequence[SongOutcome], labels: Labels) -> dict[str, Any]:
     """Scores over songs and slices as ``results.json`` holds them, a slice's interval drawn over artists' songs.
 
@@ -140,7 +148,7 @@ def leak(
     config: RunConfig,
     learners: Learners,
     *,
-    protocols: Sequence[Protocol] = PROTOCOLS,
+    protocols: Sequence[FoldProtocol] = PROTOCOLS,
     manifest: Manifest | None = None,
     n_folds: int = 5,
     folds_run: int | None = None,

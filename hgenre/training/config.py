@@ -204,27 +204,36 @@ class AugmentConfig:
     mixup_alpha: float = 0.0
 
 
+FoldProtocol = Literal["slice-random", "song", "artist"]
+"""From the one that leaks most to the one that leaks least."""
+
+
 @dataclass(frozen=True)
 class Reported:
-    """One figure that somebody published of a system.
+    """One figure that somebody published of a system; it gets a row of its own.
 
     Attributes:
+        name: of the row; the recipe's title where empty.
         model: whose figure of ours stands beside it: ``flat``, ``tree``, or the kind of a classical classifier, as in
             ``svm`` and ``svm tree``.
+        protocol: under which of the recipe's protocols; the first where empty.
         figure: whether songs were answered, or slices.
-        percent: right answers; None where no number was given, and ``said`` has the words.
+        percent: right answers; None where no number was given.
+        said: what was said of it in words.
         n: songs or slices that were answered; None where that is unknown.
-        name: of the row, where the recipe's title is not enough.
+        is_same_data: whether our songs are of the same genres and form, so that the two figures can agree.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
+    name: str = ""
     model: str = "flat"
+    protocol: FoldProtocol | Literal[""] = ""
     figure: Literal["song", "slice"] = "song"
     percent: float | None = None
     said: str = ""
     n: int | None = None
-    name: str = ""
+    is_same_data: bool = True
 
 
 @dataclass(frozen=True)
@@ -232,27 +241,33 @@ class RecipeConfig:
     """A published system that the configuration runs, for ``hgenre reproduce``.
 
     Attributes:
+        row: its place among the recipes.
         title: the system in a few words.
-        protocol: how its figures were measured, in words.
+        source: how its figures were measured, in words.
         reported: its figures.
         differences: why ours need not agree, a sentence each.
+        protocols: under which it is run; the configuration's own where empty.
         n_folds: into how many parts the songs are split; each tests once, or only the first ``folds_run`` of them do.
         with_tree: whether the configuration's tree is trained, or its flat net alone.
         with_net: False where classical classifiers are all there is.
         classical: kinds of classical classifiers, see ``hgenre.baselines``.
+        without: a genre; the recipe is then about leaving its songs out, as ``hgenre ablate`` does.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
+    row: int
     title: str
-    protocol: str
+    source: str
     reported: tuple[Reported, ...] = ()
     differences: tuple[str, ...] = ()
+    protocols: tuple[FoldProtocol, ...] = ()
     n_folds: int = 5
     folds_run: int = 1
     with_tree: bool = False
     with_net: bool = True
     classical: tuple[str, ...] = ()
+    without: str = ""
 
 
 @dataclass(frozen=True)
@@ -408,7 +423,7 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         *((f"node_nets.{name}", own) for name, own in config.node_nets.items()),
     ]
     cepstra = features.cepstra or CepstraConfig()
-    recipe = config.recipe or RecipeConfig("", "")
+    recipe = config.recipe or RecipeConfig(0, "", "")
     rules: list[tuple[str, Any, bool, str]] = [
         ("name", config.name, bool(re.fullmatch(r"\w[\w.-]*", config.name)), "letters, digits, dot, dash, underscore"),
         ("seeds", config.seeds, len(set(config.seeds)) == len(config.seeds) > 0, "at least one seed, none twice"),

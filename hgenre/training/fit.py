@@ -17,6 +17,7 @@ from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
 from hgenre.grouping.confusion import soft_confusion
 from hgenre.labels import Labels
 from hgenre.nets.build import Net, Variables, build_net
+from hgenre.nets.pretrained import carry_over, read_vgg16
 from hgenre.nets.spec import NetSpec
 from hgenre.training.config import OptimiserConfig, RunConfig
 from hgenre.training.joint import at_temperature, by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
@@ -181,8 +182,6 @@ class _Run:
             before = build_net(self.config.net, len(node.children), self.config.optimiser.precision)
             drawn = self._pretrained(self.config.net)
             earlier = self._train(f"{name}{BEFORE}", before, task, self.config.optimiser, drawn, self.work.size(node))
-            from hgenre.nets.pretrained import carry_over
-
             start = carry_over(spec, earlier.variables["params"])
         net = build_net(spec, len(node.children), self.config.optimiser.precision)
         trained = self._train(
@@ -196,8 +195,6 @@ class _Run:
         """What takes the pretrained layers of a net, if it has some, in place of those drawn."""
         if not self.config.pretrained or spec.kind != "vgg16":
             return lambda drawn: drawn
-        from hgenre.nets.pretrained import carry_over, read_vgg16
-
         return carry_over(spec, read_vgg16(self.config.pretrained))
 
     def together(self, stagewise: Bundle) -> tuple[Bundle, bool]:

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from hgenre.compiled.exported import keep_executables
+from hgenre.data.feature_table import open_table, statistics_table
 from hgenre.data.frames import FrameSource, holds_arrays, open_frames
 from hgenre.data.import_features import import_arrays
 from hgenre.data.leaks import check_disjoint
@@ -18,7 +18,7 @@ from hgenre.errors import ConfigError, FeatureError, ManifestError, TreeError
 from hgenre.features import LogMelSpec, SliceSpec, cut_slices
 from hgenre.features.spec import Cepstra
 from hgenre.labels import Labels
-from hgenre.training.config import ArraysConfig, RunConfig
+from hgenre.training.config import ArraysConfig, FoldProtocol, RunConfig
 from hgenre.training.songs import LearningSongs
 from hgenre.tree.spec import tree_from_groups
 
@@ -101,8 +101,6 @@ def _listed(config: RunConfig, cache_dir: Path) -> tuple[Manifest, FrameSource |
     """The songs that the configuration names, and their frames too where those stand in a table."""
     data = config.data
     if data.table:
-        from hgenre.data.feature_table import open_table
-
         return open_table(Path(data.table), join=Path(data.join) if data.join else None)
     if data.arrays is not None:
         return _taken_over(data.arrays, cache_dir), None
@@ -162,12 +160,8 @@ def _frames(
     cepstra = Cepstra(f.cepstra.n_mfcc, f.cepstra.lifter) if f.cepstra else None
     # Ready-made arrays bring their own spec, so their slices are known only once they are open.
     slices = None if holds_arrays(manifest) else SliceSpec.from_seconds(f.slice_s, f.step_s, spec)
-    source = open_frames(
-        manifest, spec, slices, cache_dir, **({"cepstra": cepstra} if cepstra else {}), on_done=on_done
-    )
+    source = open_frames(manifest, spec, slices, cache_dir, cepstra=cepstra, on_done=on_done)
     if config.data.statistics:
-        from hgenre.data.feature_table import statistics_table
-
         source = statistics_table(source)
         slices = None
     return source, slices or SliceSpec.from_seconds(f.slice_s, f.step_s, source.spec)
@@ -264,7 +258,7 @@ def fold_ids(prepared: Prepared, n_folds: int) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(sorted(i for i, side in side_of.items() if side == (str(k),))) for k in range(n_folds))
 
 
-def fold_protocol(config: RunConfig) -> Literal["song", "artist", "slice-random"]:
+def fold_protocol(config: RunConfig) -> FoldProtocol:
     """The protocol that folds are made by."""
     return "artist" if config.data.protocol == "listed" else config.data.protocol
 
