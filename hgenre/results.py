@@ -5,7 +5,7 @@ import io
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ def write_history(path: Path, seeds: Sequence[Any], histories: Sequence[Mapping[
     """One row an epoch of every net."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["seed", "net", "epoch", "loss", "validation_loss", "accuracy", "seconds"])
+    writer.writerow(["seed", "net", *(field.name for field in fields(Epoch))])
     for seed, history in zip(seeds, histories, strict=True):
         for net, epochs in history.items():
             writer.writerows([seed, net, *(round(v, 6) for v in asdict(epoch).values())] for epoch in epochs)

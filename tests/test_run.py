@@ -27,7 +27,9 @@ from hgenre.train import RunResult, train_tree
 from hgenre.training.config import RunConfig, config_from_dict
 from tests.conftest import GENRES, TINY, Finished
 
-RUN_FILES = ["bundle", "config.json", "flat", "history.csv", "manifest.csv", "outputs.npz", "report.md", "results.json"]
+RUN_FILES = ["bundle", "config.json", "flat", "history.csv", "manifest.csv", "outputs.npz", "results.json"]
+REPORTED = sorted([*RUN_FILES, "pictures", "report.md"])
+"""What the command leaves: the run and its account in words and pictures."""
 
 
 def toml(values: dict[str, Any], prefix: str = "") -> str:
@@ -80,7 +82,7 @@ def test_a_folder_a_genre_is_all_it_takes(
 
     assert done.status == 0, done.err
     run = tmp_path / "runs" / "my-music"
-    assert sorted(os.listdir(run)) == RUN_FILES
+    assert sorted(os.listdir(run)) == REPORTED
     assert f"written to {Path('runs/my-music')}" in done.err
     assert done.out.rstrip("\n") == (run / "report.md").read_text(encoding="utf-8").rstrip("\n")
     results = strict_json(run / "results.json")
@@ -171,7 +173,7 @@ def test_train_alone_gives_the_flat_net_of_the_same_run(
     out = tmp_path / "flat only"
     done = hgenre("train", config_path, "--data", corpus.root, "--out", out)
     assert done.status == 0, done.err
-    assert sorted(os.listdir(out)) == [name for name in RUN_FILES if name != "bundle"]
+    assert sorted(os.listdir(out)) == [name for name in REPORTED if name != "bundle"]
     assert weights_digest(out / "flat") == weights_digest(tiny_run.directory / "flat")
     assert "The flat model named the genre of" in done.out
     assert "Tree minus flat" not in done.out
@@ -380,7 +382,7 @@ def test_after_a_kill_the_next_run_completes(
     result = train_tree(config_from_dict(TINY), corpus, out=out, cache_dir=own_cache)
 
     assert len(list((own_cache / "features").rglob("*.npy"))) == 24
-    assert sorted(os.listdir(out)) == [name for name in RUN_FILES if name != "report.md"]
+    assert sorted(os.listdir(out)) == RUN_FILES
     assert weights_digest(out / "bundle") == weights_digest(tiny_run.directory / "bundle")
     assert strict_json(out / "results.json")["models"] == json.loads(json.dumps(result.results["models"]))
 

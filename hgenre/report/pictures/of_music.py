@@ -189,7 +189,7 @@ def mfcc_means_figure(
         axes.set_title(f"{short(labels[genre])} ({' and '.join(told)})", size=9.5)
         lattice(axes, "y")
         if place % n_columns == 0:
-            axes.set_ylabel("std")
+            axes.set_ylabel("deviations")
         if place + n_columns >= len(chosen):
             axes.set_xlabel("coefficient")
             axes.set_xticks(range(0, train.shape[1], 3))
@@ -351,9 +351,11 @@ def _spectrogram(axes: "Axes", image: np.ndarray, spec: FeatureSpec, low: float,
         extent=(0, image.shape[1] / spec.frame_rate_hz, -0.5, len(image) - 0.5),
     )
     if isinstance(spec, LogMelSpec):
-        centres_hz = mel_edges_hz(spec)[1:-1]
-        told_hz = [hz for hz in TOLD_HZ if centres_hz[0] <= hz <= spec.fmax_hz]
-        axes.set_yticks(np.interp(told_hz, centres_hz, np.arange(len(image))), [f"{hz / 1000:g}" for hz in told_hz])
+        edges_hz = mel_edges_hz(spec)
+        told_hz = [hz for hz in TOLD_HZ if spec.fmin_hz <= hz <= spec.fmax_hz]
+        # The highest frequency is where the last filter ends, half a band above its row.
+        places = np.minimum(np.interp(told_hz, edges_hz, np.arange(-1, len(image) + 1)), len(image) - 0.5)
+        axes.set_yticks(places, [f"{hz / 1000:g}" for hz in told_hz])
     return drawn
 
 

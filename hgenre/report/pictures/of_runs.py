@@ -53,7 +53,7 @@ def confusion_figure(counts: np.ndarray, labels: Sequence[str], heading: str, of
     # Among many genres a confusion is a small share, and no number beside it says that it is there.
     scale = Normalize(0, 1) if numbered else PowerNorm(0.5, 0, 1)
     image = axes.imshow(shares, cmap="Blues", norm=scale)
-    image.cmap.set_bad("#dddddd")
+    axes.set_facecolor("#dddddd")
     font = 9.5 if numbered else 6.0
     axes.set_xticks(range(n_genres), [short(name) for name in labels], rotation=90, size=font)
     axes.set_yticks(range(n_genres), [short(name) for name in labels], size=font)
@@ -192,11 +192,12 @@ def draw_run(folder: Path, out: Path | None = None) -> dict[str, list[Path]]:
     """
     place = out or folder / FOLDER
     drawn = {}
-    stale = {f"{kind}-{model}" for kind in ("confusion-songs", "confusion-slices", "genres") for model in CHIEF}
+    kinds = ("confusion-songs", "confusion-slices", "genres")
+    stale = {"learning", *(f"{kind}-{model}" for kind in kinds for model in CHIEF)}
     for stem, caption, figure in run_figures(*read_run(folder)):
         drawn[caption] = save_figure(figure, place / stem)
         stale.discard(stem)
-    # A tree of an earlier run in this folder is none of this one's.
+    # What an earlier run in this folder had, such as a tree, is none of this one's.
     for stem in stale:
         for form in FORMS:
             (place / f"{stem}.{form}").unlink(missing_ok=True)
