@@ -36,6 +36,7 @@ _SLICE_NUMBER = re.compile(r"(.+)\.(0|[1-9]\d*)")
 _FMA_HEADER = ("feature", "statistics", "number", "track_id")
 _NO_FEATURES = ("filename", "length", "label")
 _MAX_NAMED = 10
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Row(NamedTuple):
@@ -324,5 +325,5 @@ def _problems(columns: Sequence[str], row: Row) -> Iterator[str]:
         except ValueError:
             yield f", column {column}: {f'{cell!r} is no number' if cell else 'is empty'}"
             continue
-        if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+        if not math.isfinite(value) or abs(value) > _LARGEST:
             yield f", column {column}: {cell} is not finite in 32 bits"

@@ -39,9 +39,10 @@ def compare_tables(ours: str | Path, theirs: str | Path) -> TableComparison:
     shared = [name for name in our_columns if name in their_columns]
     songs = [s for s in our_rows if s in their_rows and our_rows[s].shape[1] == their_rows[s].shape[1]]
     if not songs or not shared:
+        such = [next(iter(rows), "(none)") for rows in (our_rows, their_rows)]
         raise ManifestError(
             f"{ours} and {theirs} share {len(songs)} songs with as many rows and {len(shared)} columns; needed are "
-            f"some of both. Songs are such as {next(iter(our_rows), '(none)')!r} and {next(iter(their_rows), '(none)')!r}"
+            f"some of both. Songs are such as {such[0]!r} and {such[1]!r}"
         )
     a = np.concatenate([our_rows[song] for song in songs], axis=1)[[our_columns.index(name) for name in shared]]
     place = [their_columns.index(name) for name in shared]
