@@ -38,7 +38,7 @@ def test_a_new_net_is_one_file_and_one_line(corpus: Manifest, tmp_path: Path) ->
     config.write_text(toml({**TINY, "net": net, "optimiser": {**TINY["optimiser"], "epochs": 2}}))
 
     script = "import sys, hgenre.cli; print(hgenre.__file__, file=sys.stderr); hgenre.cli.main()"
-    arguments = ["train", config, "--data", corpus.root / "manifest.csv", "--out", tmp_path / "run"]
+    arguments = ["train-tree", config, "--data", corpus.root / "manifest.csv", "--out", tmp_path / "run"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
