@@ -387,9 +387,7 @@ def test_after_a_kill_the_next_run_completes(
     assert strict_json(out / "results.json")["models"] == json.loads(json.dumps(result.results["models"]))
 
 
-def test_the_leaky_protocol_says_what_it_is(
-    tiny_config: RunConfig, corpus: Manifest, tmp_path: Path
-) -> None:
+def test_the_leaky_protocol_says_what_it_is(tiny_config: RunConfig, corpus: Manifest, tmp_path: Path) -> None:
     leaky = replace(tiny_config, data=replace(tiny_config.data, protocol="slice-random"))
     results = train_tree(leaky, corpus, out=tmp_path / "leaky", with_tree=False).results
     assert "these figures are too good" in render(results)
