@@ -9,12 +9,15 @@ import pytest
 
 from hgenre.audio import read_audio
 from hgenre.data import frames as room
+from hgenre.data.feature_table import statistics_table
 from hgenre.data.frames import holds_arrays, open_frames
 from hgenre.data.import_features import import_arrays
 from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import FeatureError
-from hgenre.features import LogMelSpec, SliceSpec, log_mel
+from hgenre.evaluate import frames_for
+from hgenre.features import ArraySpec, Cepstra, CepstralSpec, LogMelSpec, SliceSpec, log_mel, mfcc
 from tests.audio_files import tones, write_sound
+from tests.small_bundles import tiny_bundle
 
 SPEC = LogMelSpec(8000, 512, 256, 16, 0.0, 4000.0)
 SLICES = SliceSpec(30, 31)
@@ -111,3 +114,48 @@ def test_arrays_and_audio_do_not_mix(arrays: Manifest, audio: Manifest, tmp_path
     mixed = replace(arrays, songs=(*arrays.songs, audio.songs[0]))
     with pytest.raises(FeatureError, match=r"song good: good\.wav is not a ready-made array"):
         open_frames(mixed, SPEC, SLICES, tmp_path / "cache")
+
+
+def test_cepstra_of_audio_are_those_of_its_log_mel(audio: Manifest, tmp_path: Path) -> None:
+    source = open_frames(audio, SPEC, SLICES, tmp_path / "cache", cepstra=Cepstra(13, 22))
+    assert source.spec == CepstralSpec(SPEC, 13, 22)
+    log_mel_frames = open_frames(audio, SPEC, SLICES, tmp_path / "cache").frames("good")
+    np.testing.assert_array_equal(source.frames("good"), mfcc(log_mel_frames, 13, 22))
+    assert source.errors.keys() == {"short", "changed", "text"}
+
+
+def test_cepstra_of_arrays_are_made_once(arrays: Manifest, tmp_path: Path) -> None:
+    source = open_frames(arrays, SPEC, SliceSpec(81, 81), tmp_path / "cache", cepstra=Cepstra(5))
+    assert source.errors["a"] == "too short: 40 frames, needed half of a slice's 81"
+    source = open_frames(arrays, SPEC, None, tmp_path / "cache", cepstra=Cepstra(5))
+    plain = open_frames(arrays, SPEC, None, tmp_path / "cache")
+    assert isinstance(plain.spec, ArraySpec)
+    assert source.spec == CepstralSpec(plain.spec, 5)
+    np.testing.assert_array_equal(source.frames("b"), mfcc(plain.frames("b"), 5))
+    assert source.frames("b") is source.frames("b")
+    with pytest.raises(ValueError, match="read-only"):
+        source.frames("b")[0, 0] = 1
+    with pytest.raises(FeatureError, match="16 mel bands have as many cepstra at most, found n_mfcc 17"):
+        open_frames(arrays, SPEC, None, tmp_path / "cache", cepstra=Cepstra(17))
+
+
+@pytest.mark.parametrize("made", ["cepstra", "statistics"])
+def test_a_bundle_gets_the_frames_that_it_was_trained_on(made: str, arrays: Manifest, tmp_path: Path) -> None:
+    plain = open_frames(arrays, SPEC, None, tmp_path / "cache")
+    if made == "cepstra":
+        source = open_frames(arrays, SPEC, None, tmp_path / "cache", cepstra=Cepstra(12))
+    else:
+        source = statistics_table(plain, 12)
+    bundle = tiny_bundle(features=source.spec)
+    found = frames_for(bundle, arrays, tmp_path / "cache")
+    assert found.spec == source.spec
+    for song in arrays.usable:
+        np.testing.assert_array_equal(found.frames(song.song_id), source.frames(song.song_id))
+    table = replace(arrays, songs=(Song("a", "t.csv#a", "x"),))
+    with pytest.raises(FeatureError, match=r"songs are rows of a feature table, model tiny needs ready-made arrays \("):
+        frames_for(bundle, table, tmp_path / "cache")
+    other = Manifest(arrays.songs, arrays.root)
+    spec = tmp_path / "imported" / "spec.json"
+    spec.write_text(spec.read_text().replace('"dB"', '"other"'))
+    with pytest.raises(FeatureError, match=r"the songs' arrays are .*'other'.*, model tiny needs .*'dB'"):
+        frames_for(bundle, other, tmp_path / "cache")

@@ -30,7 +30,7 @@ def table_features(waveform: np.ndarray) -> np.ndarray:
     bandwidth, rolloff, zero crossings and 20 MFCC, over samples of the harmonic and the percussive part, and the tempo.
     As the tables' makers had it from the librosa of 2020 (https://www.kaggle.com/datasets/andradaolteanu/
     gtzan-dataset-music-genre-classification): ends are padded by reflection, the parts of harmonic-percussive separation
-    end a padding early and in zeros, and the tempo is that of ``beat_track``, of onsets by the median over bands.
+    end at the last whole hop and in zeros, and the tempo is that of ``beat_track``, of onsets by the median over bands.
     ``docs/feature-table.md`` says how well they agree.
 
     Raises:
