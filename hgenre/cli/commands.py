@@ -13,6 +13,7 @@ from hgenre.cli.inspect import inspect
 from hgenre.cli.models import models
 from hgenre.cli.pictures import pictures
 from hgenre.cli.predict import predict
+from hgenre.cli.reproduce import reproduce
 from hgenre.cli.train import cross_validate, train, train_tree
 from hgenre.cli.why import why
 
@@ -32,6 +33,7 @@ for command in (
     evaluate,
     why,
     forecast,
+    reproduce,
     pictures,
     inspect,
     models,

@@ -99,7 +99,7 @@ def _tree(tree: str | None, given: dict[str, Any], path: Path, scores: "Scores")
     from hgenre.errors import HgenreError, TreeError
     from hgenre.labels import Labels
     from hgenre.shipped import find_bundle
-    from hgenre.training.config import read_groups
+    from hgenre.training.config import read_config
     from hgenre.tree.spec import tree_from_groups, tree_from_json
 
     labels = Labels(tuple(row.genre for row in scores.per_genre))
@@ -110,7 +110,7 @@ def _tree(tree: str | None, given: dict[str, Any], path: Path, scores: "Scores")
             if "tree" not in given:
                 raise HgenreError(f"{path} names no tree of its own; give one with --tree")
             return tree_from_json(labels, given["tree"])
-        groups = read_groups(tree)
+        groups = read_config(tree, resolve=False).tree.groups
         if groups is None:
             raise HgenreError(
                 f"{tree} gives no groups, its tree is to be derived in training; write them under tree.groups, or "

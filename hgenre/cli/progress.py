@@ -19,10 +19,13 @@ def columns() -> "tuple[ProgressColumn, ...]":
 
 
 @contextmanager
-def training_progress() -> "Iterator[tuple[Callable[[Song, int], None], Callable[[str, float, FitProgress], None]]]":
+def training_progress() -> (
+    "Iterator[tuple[Callable[[Song, int], None], Callable[[str, float, FitProgress | None], None]]]"
+):
     """(on_frames, on_fit) callbacks that draw to stderr.
 
-    ``on_fit`` takes what is being fitted, the share of the whole run that is done, and the fit's own progress.
+    ``on_fit`` takes what is being fitted, the share of the whole run that is done, and the fit's own progress, if it
+    tells of any.
     """
     import sys
 
@@ -37,8 +40,13 @@ def training_progress() -> "Iterator[tuple[Callable[[Song, int], None], Callable
         def on_frames(song: "Song", n_songs: int) -> None:
             bars.update(frames_bar, total=n_songs, visible=True, advance=1)
 
-        def on_fit(what: str, share_done: float, progress: "FitProgress") -> None:
+        def on_fit(what: str, share_done: float, progress: "FitProgress | None") -> None:
             bars.update(frames_bar, visible=False)
+            if progress is None:
+                bars.update(fit_bar, visible=True, completed=share_done, description=what)
+                if not console.is_terminal:
+                    print(f"{share_done:4.0%}  {what}", file=sys.stderr, flush=True)
+                return
             epoch = progress.epoch
             line = (
                 f"{what}{progress.net} epoch {epoch.epoch}/{progress.n_epochs} loss {epoch.loss:.3f} "

@@ -24,6 +24,19 @@ def wilson(n_right: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return (0.0 if n_right == 0 else centre - half), (1.0 if n_right == n else centre + half)
 
 
+def difference_of_independent(
+    p_a: float, interval_a: tuple[float, float], p_b: float, interval_b: tuple[float, float]
+) -> tuple[float, float]:
+    """Interval (low, high) in -1..1 of proportion a minus proportion b, measured on different songs.
+
+    Source: R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in
+    Medicine 17, 1998, method 10 where the intervals are Wilson's; the same squares for any others.
+    """
+    below = math.hypot(p_a - interval_a[0], interval_b[1] - p_b)
+    above = math.hypot(interval_a[1] - p_a, p_b - interval_b[0])
+    return p_a - p_b - below, p_a - p_b + above
+
+
 @dataclass(frozen=True)
 class McNemar:
     """Exact McNemar test: ``p`` two-sided, with the songs that only model a, or only model b, has right."""

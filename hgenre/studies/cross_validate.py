@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from hgenre.calibrate import OUT_OF_FOLD, answer_folds, calibrated_fit
 from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import ConfigError
 from hgenre.evaluate import left_out
-from hgenre.held_out import FILE, write_held_out
+from hgenre.held_out import FILE, FLAT, write_held_out
 from hgenre.results import (
     describe_run,
     make_run_folder,
@@ -23,7 +23,7 @@ from hgenre.results import (
 )
 from hgenre.studies.folds import OutOfFold, fit_around, nets_out_of_fold
 from hgenre.training.config import RunConfig, config_to_dict
-from hgenre.training.prepare import fold_ids, fold_protocol, prepare
+from hgenre.training.prepare import Prepared, fold_ids, fold_protocol, prepare
 from hgenre.training.progress import Progress
 from hgenre.tree.spec import tree_to_json
 from hgenre.trust import confidence_results, routing_results
@@ -58,7 +58,6 @@ def cross_validate(
         raise ConfigError(config.name, [("data.protocol", problem)])
     make_run_folder(out)
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
-    protocol = fold_protocol(config)
     held_out = fold_ids(prepared, n_folds)
     by_seed: list[OutOfFold] = []
     for seed in config.seeds:
@@ -68,9 +67,31 @@ def cross_validate(
             on_progress(n_done + k, f"fold {k + 1}/{n_folds} seed {seed} ", progress)
 
         by_seed.append(nets_out_of_fold(prepared, held_out, seed=seed, command=command, on_progress=report))
+    results = write_folds(
+        out, prepared, by_seed, n_folds=n_folds, command=command, seconds=time.perf_counter() - started
+    )
+    if refit:
+        n_done, heard = len(config.seeds) * n_folds, by_seed[0].heard
+        final = fit_around(prepared, (), config.seeds[0], command, lambda p: on_progress(n_done, "refit ", p))
+        final = calibrated_fit(final, heard, OUT_OF_FOLD)
+        save_fit(out, final, {key: results[key] for key in ("protocol", "n_folds", "n_songs", "seeds", "models")})
+    return results
+
+
+def write_folds(
+    out: Path, prepared: Prepared, by_seed: Sequence[OutOfFold], *, n_folds: int, command: str, seconds: float
+) -> dict[str, Any]:
+    """Writes what nets say of songs set aside, ``by_seed`` one for each of the configuration; returns the results.
+
+    Args:
+        n_folds: into how many parts the songs were split, whether or not all of them took their turn.
+    """
+    config, protocol = prepared.config, fold_protocol(prepared.config)
     found = [one.answers for one in by_seed]
     heard = by_seed[0].heard
     sizes = [size for one in by_seed for size in one.sizes]
+    histories = [history for one in by_seed for history in one.histories]
+    names = [f"{seed}/{k}" for seed, one in zip(config.seeds, by_seed, strict=True) for k in range(len(one.histories))]
     runs = [
         {"seed": seed, "models": model_scores(answers, prepared.labels)}
         for seed, answers in zip(config.seeds, found, strict=True)
@@ -83,26 +104,25 @@ def cross_validate(
     ]
     # What took long to make is safe before anything is reckoned from it.
     write_text(out / "config.json", json.dumps(config_to_dict(config), indent=1) + "\n")
-    histories = [history for one in by_seed for history in one.histories]
-    write_history(out / "history.csv", [f"{s}/{k}" for s in config.seeds for k in range(n_folds)], histories)
+    write_history(out / "history.csv", names, histories)
     write_held_out(out / FILE, heard)
-    results = {
+    results: dict[str, Any] = {
         **describe_run(prepared, command, protocol),
         "n_folds": n_folds,
         "n_songs": {side: [size[side] for size in sizes] for side in ("train", "validation", "test")},
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         **summarise(runs, found, 0, prepared),
         **rivals(found[0], prepared.labels, heard),
-        **routing_results(heard),
-        **confidence_results(heard, answer_folds(heard)),
-        "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
     }
-    results["warnings"] += left_out(prepared.songs, found[0]["flat"])
-    if config.tree.groups is not None:
+    if groupings:
+        results |= {
+            **routing_results(heard),
+            **(confidence_results(heard, answer_folds(heard)) if len(heard) > 1 else {}),
+            "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
+        }
+    asked = {song_id for test_ids in by_seed[0].held_out for song_id in test_ids}
+    results["warnings"] += left_out([song for song in prepared.songs if song.song_id in asked], found[0][FLAT])
+    if groupings and config.tree.groups is not None:
         results["tree"] = groupings[0]["tree"]
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
-    if refit:
-        final = fit_around(prepared, (), config.seeds[0], command, lambda p: on_progress(len(histories), "refit ", p))
-        final = calibrated_fit(final, heard, OUT_OF_FOLD)
-        save_fit(out, final, {key: results[key] for key in ("protocol", "n_folds", "n_songs", "seeds", "models")})
     return results

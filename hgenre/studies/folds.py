@@ -28,6 +28,7 @@ class OutOfFold:
     """What models say of songs set aside, fold by fold.
 
     Attributes:
+        held_out: a fold's song ids each.
         answers: model -> its answers, all folds one after the other.
         heard: a fold's node outputs each.
         histories: a fold's training each; empty where nothing was trained by epochs.
@@ -35,6 +36,7 @@ class OutOfFold:
         trees: a fold's tree each, None without one.
     """
 
+    held_out: Sequence[Sequence[str]]
     answers: Mapping[str, Sequence[SongOutcome]]
     heard: Sequence[HeldOut]
     histories: Histories
@@ -71,7 +73,7 @@ def nets_out_of_fold(
         heard.append(hear(fitted, songs, prepared.source.frames, cluster_of))
         histories.append(fitted.history)
         trees.append(None if fitted.tree is None else fitted.tree.tree)
-    return OutOfFold(_answers(heard), heard, histories, sizes, trees, time.perf_counter() - started)
+    return OutOfFold(held_out, _answers(heard), heard, histories, sizes, trees, time.perf_counter() - started)
 
 
 def fit_around(
@@ -154,6 +156,7 @@ def classifiers_out_of_fold(
         sizes.append({"train": len(training), "validation": 0, "test": len(testing)})
         on_fold(k)
     return OutOfFold(
+        held_out=held_out,
         answers=_answers(heard),
         heard=heard,
         histories=[],

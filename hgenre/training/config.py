@@ -305,14 +305,19 @@ class RunConfig:
     recipe: RecipeConfig | None = None
 
 
-def read_config(path: str | Path, *, manifest: str | Path | None = None) -> RunConfig:
+def read_config(path: str | Path, *, manifest: str | Path | None = None, resolve: bool = True) -> RunConfig:
     """The configuration in a TOML file; ``manifest`` takes the place of the one it names.
+
+    Args:
+        resolve: False leaves its paths as they are written, whether or not the data are there.
 
     Raises:
         ConfigError: naming every mistake with its dotted path: unknown keys, wrong types, values out of range.
     """
     path = Path(path)
     config = config_from_dict(_read_toml(path), source=str(path))
+    if not resolve:
+        return config
 
     def resolved(key: str, value: str) -> str:
         return _resolve(key, value, path.parent, str(path))
@@ -333,15 +338,6 @@ def read_config(path: str | Path, *, manifest: str | Path | None = None) -> RunC
         lists={side: resolved(f"data.lists.{side}", p) for side, p in data.lists.items()},
     )
     return replace(config, data=data, pretrained=resolved("pretrained", config.pretrained))
-
-
-def read_groups(path: str | Path) -> dict[str, Any] | list[Any] | None:
-    """The groups of the configuration in a TOML file, whether or not its data are there.
-
-    Raises:
-        ConfigError: as :func:`read_config`.
-    """
-    return config_from_dict(_read_toml(Path(path)), source=str(path)).tree.groups
 
 
 def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -> RunConfig:

@@ -174,7 +174,9 @@ def slices_apart(source: FrameSource, slices: SliceSpec) -> FrameSource:
     for song in source.songs:
         for k in range(len(cut_slices(source.frames(song.song_id), slices))):
             pieces[f"{song.song_id}/{k}"] = (song.song_id, k)
-            songs.append(replace(song, song_id=f"{song.song_id}/{k}"))
+            # So that the slices of a song whose file and artist are unknown still count as one another's kin.
+            song_and_copies = song.duplicate_of or song.song_id
+            songs.append(replace(song, song_id=f"{song.song_id}/{k}", duplicate_of=song_and_copies))
 
     def frames(piece: str) -> np.ndarray:
         song_id, k = pieces[piece]

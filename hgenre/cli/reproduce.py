@@ -1,0 +1,55 @@
+"""``hgenre reproduce``: the systems that hgenre grew from, run again beside what was reported of them."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(help="A recipe of configs/seeds/, such as deep-cnn; or all of them: all.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the runs, one a recipe.")] = Path("runs/seeds"),
+    report: Annotated[
+        Path, typer.Option(help="With all: where the table and the account of every recipe are written.")
+    ] = Path("docs/reproductions.md"),
+    again: Annotated[bool, typer.Option(help="Run recipes again that have run with the same configuration.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results instead of the report.")] = False,
+) -> None:
+    """Run a published system and print its reported figures beside ours, with interval, protocol and differences."""
+    from hgenre.cli.progress import training_progress
+    from hgenre.training.devices import use_all_cpus
+
+    use_all_cpus()
+    from hgenre.report.reproductions import render_reproductions
+    from hgenre.results import write_text
+    from hgenre.studies.recipes import recipes
+    from hgenre.studies.recipes import reproduce as run
+
+    known = recipes()
+    if name != "all" and name not in known:
+        raise typer.BadParameter(f"no recipe {name!r}; known are all, {', '.join(known)}")
+    wanted = known if name == "all" else {name: known[name]}
+    command = shlex.join(["hgenre", *sys.argv[1:]])
+    found = []
+    with training_progress() as (on_frames, on_fit):
+        for k, (recipe, path) in enumerate(wanted.items()):
+            found.append(
+                run(
+                    path,
+                    out / recipe,
+                    again=again,
+                    command=f"hgenre reproduce {recipe}",
+                    on_frames=on_frames,
+                    on_progress=lambda share, what, progress, k=k, recipe=recipe: on_fit(  # type: ignore[misc]
+                        f"{recipe} {what}", (k + share) / len(wanted), progress
+                    ),
+                )
+            )
+    text = render_reproductions(found, command)
+    if name == "all":
+        write_text(report, text)
+        print(f"written to {report}", file=sys.stderr)
+    print(json.dumps(found) if as_json else text)

@@ -1,0 +1,201 @@
+"""The systems that hgenre grew from: configurations in ``configs/seeds`` that run and stand beside their reports."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from hgenre.baselines.pipelines import ClassifierKind
+from hgenre.data.manifest import Song
+from hgenre.errors import ConfigError
+from hgenre.held_out import FLAT
+from hgenre.results import make_run_folder, write_text
+from hgenre.shipped import ROOT
+from hgenre.studies.cross_validate import write_folds
+from hgenre.studies.protocols import Learners, described, under_protocol
+from hgenre.training.config import FoldProtocol, RunConfig, config_to_dict, read_config
+from hgenre.training.prepare import fold_ids, fold_protocol, prepare
+from hgenre.training.progress import Progress
+
+SEEDS = ROOT / "configs" / "seeds"
+
+_SCHEMA_VERSION = 1
+"""Of a recipe's results; others are not taken for those of today."""
+
+OnProgress = Callable[[float, str, Progress | None], None]
+
+
+def recipes(folder: Path = SEEDS) -> dict[str, Path]:
+    """Name -> configuration of every recipe in a folder, in the order of their rows.
+
+    Raises:
+        ConfigError: a file of the folder is no recipe.
+    """
+    rows = {}
+    for path in sorted(folder.glob("*.toml")):
+        config = read_config(path, resolve=False)
+        if config.recipe is None:
+            raise ConfigError(str(path), [("recipe", "is missing; a file of this folder says what it reproduces")])
+        rows[path.stem] = (config.recipe.row, path)
+    return {name: path for name, (_, path) in sorted(rows.items(), key=lambda item: item[1][0])}
+
+
+def reproduce(
+    path: Path,
+    out: Path,
+    *,
+    again: bool = False,
+    command: str = "",
+    cache_dir: Path | None = None,
+    on_frames: Callable[[Song, int], None] = lambda song, n_songs: None,
+    on_progress: OnProgress = lambda share_done, what, progress: None,
+) -> dict[str, Any]:
+    """One recipe's results beside what was reported, as plain JSON values; kept in ``out/results.json``.
+
+    A recipe that ran before with the same configuration is not run again unless ``again``. ``out/<protocol>/`` holds a
+    run's folder for each protocol under which nets were trained. Where data or weights are absent, ``not_run`` says
+    what is, and no figure is given.
+    """
+    told = read_config(path, resolve=False)
+    assert told.recipe is not None
+    facts = {
+        "schema_version": _SCHEMA_VERSION,
+        "name": told.name,
+        "command": command,
+        "config": config_to_dict(told),
+        "recipe": config_to_dict(told)["recipe"],
+    }
+    digest = hashlib.sha256(json.dumps(facts["config"], sort_keys=True).encode()).hexdigest()[:16]
+    facts["digest"] = digest
+    if not again and (kept := _kept(out / "results.json", digest)) is not None:
+        return kept
+    try:
+        config = read_config(path)
+    except ConfigError as error:
+        absent = [where for where, what in error.problems if "which is not set" in what]
+        if len(absent) < len(error.problems):
+            raise
+        return {**facts, "not_run": _absent(absent), "protocols": {}}
+    missing = [where for where, place in _files(config).items() if place and not Path(place).is_file()]
+    if missing:
+        return {**facts, "not_run": _absent(missing), "protocols": {}}
+    make_run_folder(out)
+    started = time.perf_counter()
+    run = _without_a_genre if told.recipe.without else _under_protocols
+    results = {**facts, **run(config, out, command, cache_dir, on_frames, on_progress)}
+    results["seconds"] = time.perf_counter() - started
+    write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def _under_protocols(
+    config: RunConfig,
+    out: Path,
+    command: str,
+    cache_dir: Path | None,
+    on_frames: Callable[[Song, int], None],
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    recipe = config.recipe
+    assert recipe is not None
+    protocols: Sequence[FoldProtocol] = recipe.protocols or (fold_protocol(config),)
+    results: dict[str, Any] = {"protocols": {}, "labels": [], "warnings": [], "curves": {}}
+    for i, protocol in enumerate(protocols):
+
+        def report(share: float, what: str, progress: Progress | None, i: int = i, protocol: str = protocol) -> None:
+            on_progress((i + share) / len(protocols), f"{protocol} {what}", progress)
+
+        found = under_protocol(
+            config,
+            protocol,
+            learners_of(config),
+            n_folds=recipe.n_folds,
+            folds_run=recipe.folds_run,
+            command=command,
+            cache_dir=cache_dir,
+            on_frames=on_frames,
+            on_progress=report,
+        )
+        results["protocols"][protocol] = described(found)
+        results["labels"] = list(found.prepared.labels)
+        results["warnings"] += [*found.prepared.warnings, *found.warnings]
+        if found.nets is not None:
+            write_folds(
+                out / protocol,
+                found.prepared,
+                [found.nets],
+                n_folds=recipe.n_folds,
+                command=command,
+                seconds=found.nets.seconds,
+            )
+            results["curves"][protocol] = _last_epochs(found.nets.histories)
+    results["warnings"] = list(dict.fromkeys(results["warnings"]))
+    return results
+
+
+def _without_a_genre(
+    config: RunConfig,
+    out: Path,
+    command: str,
+    cache_dir: Path | None,
+    on_frames: Callable[[Song, int], None],
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    from hgenre.studies.ablate import ablate
+
+    recipe = config.recipe
+    assert recipe is not None
+    prepared = prepare(config, cache_dir=cache_dir, on_frames=on_frames)
+    held_out = fold_ids(prepared, recipe.n_folds)[: recipe.folds_run]
+    found = ablate(prepared, held_out, [recipe.without], learners_of(config), command=command, on_progress=on_progress)
+    return {"protocols": {}, "protocol": fold_protocol(config), "ablation": found, "labels": list(prepared.labels)}
+
+
+def learners_of(config: RunConfig) -> Learners:
+    """What the configuration's recipe trains; its flat net alone where it has no recipe.
+
+    Raises:
+        ConfigError: the recipe names classifiers that there are not.
+    """
+    recipe = config.recipe
+    if recipe is None:
+        return Learners()
+    known = get_args(ClassifierKind)
+    if unknown := [kind for kind in recipe.classical if kind not in known]:
+        problem = f"names {', '.join(unknown)}; known are {', '.join(known)}"
+        raise ConfigError(config.name, [("recipe.classical", problem)])
+    return Learners(recipe.with_net, recipe.with_tree, cast(tuple[ClassifierKind, ...], recipe.classical))
+
+
+def _last_epochs(histories: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, dict[str, float]]:
+    """Net -> means over folds of the last epoch's figures: how far training and validation came apart."""
+    names = ("epoch", "loss", "slice_loss", "train_accuracy", "slice_accuracy")
+    nets = [name for name in histories[0] if name == FLAT or "/" not in name]
+    ends = {net: [history[net][-1] for history in histories if net in history] for net in nets}
+    return {net: {n: sum(getattr(e, n) for e in own) / len(own) for n in names} for net, own in ends.items()}
+
+
+def _files(config: RunConfig) -> dict[str, str]:
+    """The files that the configuration reads, by their place in it."""
+    data = config.data
+    files = {"data.manifest": data.manifest, "data.table": data.table, "data.join": data.join}
+    if data.arrays is not None:
+        files |= {"data.arrays.archive": data.arrays.archive, "data.arrays.join": data.arrays.join}
+    return {**files, "pretrained": config.pretrained}
+
+
+def _absent(places: Sequence[str]) -> str:
+    things = ["weights" if place == "pretrained" else "data" for place in places]
+    return " and ".join(f"{thing} absent" for thing in dict.fromkeys(sorted(things)))
+
+
+def _kept(path: Path, digest: str) -> dict[str, Any] | None:
+    """The results of an earlier run with the same configuration; None where there are none that can be read."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    fits = isinstance(results, dict) and results.get("schema_version") == _SCHEMA_VERSION
+    return results if fits and results.get("digest") == digest else None
