@@ -9,17 +9,22 @@ import numpy as np
 
 from hgenre.baselines.pipelines import ClassifierKind
 from hgenre.data.manifest import Manifest, Song
-from hgenre.errors import ConfigError
+from hgenre.errors import ConfigError, HgenreError, ManifestError
 from hgenre.evaluate import SongOutcome, scores
 from hgenre.held_out import FLAT
 from hgenre.labels import Labels
 from hgenre.metrics.intervals import paired_bootstrap
+from hgenre.results import CHIEF
 from hgenre.studies.folds import OutOfFold, classifiers_out_of_fold, nets_out_of_fold
-from hgenre.training.config import FoldProtocol, RunConfig
+from hgenre.training.config import FoldProtocol, RivalsConfig, RunConfig
 from hgenre.training.prepare import Prepared, fold_ids, prepare
 from hgenre.training.progress import Progress
 
 PROTOCOLS: tuple[FoldProtocol, ...] = get_args(FoldProtocol)
+
+OnFrames = Callable[[Song, int], None]
+OnProgress = Callable[[float, str, Progress | None], None]
+"""Is told the share of the work that is done, what is being done, and a net's own progress."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Found:
     Attributes:
         answers: model -> its answers: ``flat`` and ``tree`` are nets, ``svm`` and ``svm tree`` classifiers.
         nets: the nets' folds, None where there are no nets.
+        classical: the folds of every kind of classifier that could be fitted.
+        not_run: why another could not.
     """
 
     prepared: Prepared
@@ -55,7 +62,46 @@ class Found:
     sizes: Sequence[Mapping[str, int]]
     seconds: Mapping[str, float]
     nets: OutOfFold | None
+    classical: Mapping[ClassifierKind, OutOfFold]
+    not_run: Mapping[str, str]
     warnings: tuple[str, ...]
+
+    @property
+    def models(self) -> dict[str, tuple[OutOfFold, str]]:
+        """Model -> whose folds it was heard in, and its name there."""
+        return {
+            model_name(kind, name): (own, name)
+            for kind, own in ((None, self.nets), *self.classical.items())
+            if own is not None
+            for name in _chief(own)
+        }
+
+
+def model_name(kind: str | None, name: str) -> str:
+    """What a study calls a model: ``flat`` and ``tree`` of nets, ``svm`` and ``svm tree`` of classifiers."""
+    return name if kind is None else kind if name == FLAT else f"{kind} {name}"
+
+
+def prepare_under(
+    config: RunConfig,
+    protocol: FoldProtocol,
+    *,
+    manifest: Manifest | None = None,
+    cache_dir: Path | None = None,
+    on_frames: OnFrames = lambda song, n_songs: None,
+) -> Prepared:
+    """A configuration's songs made ready for a protocol that need not be its own.
+
+    Under ``slice-random`` each slice is a song, and an epoch has about as many slices as one over whole songs.
+
+    Raises:
+        ConfigError: under ``artist`` no song has an artist.
+    """
+    config = replace(config, data=replace(config.data, protocol=protocol))
+    prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
+    if protocol == "artist" and not any(song.artist for song in prepared.songs):
+        raise ConfigError(config.name, [("data.protocol", "is 'artist', but no song's artist is known")])
+    return _with_equal_epochs(prepared) if protocol == "slice-random" else prepared
 
 
 def under_protocol(
@@ -68,24 +114,18 @@ def under_protocol(
     folds_run: int | None = None,
     command: str = "",
     cache_dir: Path | None = None,
-    on_frames: Callable[[Song, int], None] = lambda song, n_songs: None,
-    on_progress: Callable[[float, str, Progress | None], None] = lambda share_done, what, progress: None,
+    on_frames: OnFrames = lambda song, n_songs: None,
+    on_progress: OnProgress = lambda share_done, what, progress: None,
 ) -> Found:
     """Learners under one protocol, whatever the configuration's own is, each with the same songs set aside.
 
     Args:
         folds_run: how many of the folds take their turn as songs set aside; all where None.
-        on_progress: share of the work that is done, what is being done, a net's own progress.
 
     Raises:
         ConfigError: under ``artist`` no song has an artist.
     """
-    config = replace(config, data=replace(config.data, protocol=protocol))
-    prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
-    if protocol == "slice-random":
-        prepared = _with_equal_epochs(prepared)
-    if protocol == "artist" and not any(song.artist for song in prepared.songs):
-        raise ConfigError(config.name, [("data.protocol", "is 'artist', but no song's artist is known")])
+    prepared = prepare_under(config, protocol, manifest=manifest, cache_dir=cache_dir, on_frames=on_frames)
     return learn(prepared, fold_ids(prepared, n_folds)[:folds_run], learners, command=command, on_progress=on_progress)
 
 
@@ -95,41 +135,76 @@ def learn(
     learners: Learners,
     *,
     command: str = "",
-    on_progress: Callable[[float, str, Progress | None], None] = lambda share_done, what, progress: None,
+    on_progress: OnProgress = lambda share_done, what, progress: None,
 ) -> Found:
-    """Learners on songs made ready, with these ids set aside in turn; see ``under_protocol``."""
+    """Learners on songs made ready, with these ids set aside in turn; see ``under_protocol``.
+
+    Raises:
+        HgenreError: why the first classifier could not be fitted, where nothing else could be either.
+    """
     seed = prepared.config.seeds[0]
     answers: dict[str, Sequence[SongOutcome]] = {}
     seconds: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
     sizes: Sequence[Mapping[str, int]] = []
-    nets, n_done = None, 0
+    classical: dict[ClassifierKind, OutOfFold] = {}
+    failed: dict[str, HgenreError] = {}
+    nets, n_done, n_folds = None, 0, len(held_out)
     for kind in learners.classical:
+
+        def fold_done(k: int, kind: str = kind, n_done: int = n_done) -> None:
+            on_progress((n_done + (k + 1) / n_folds) / learners.n, f"{kind}, fold {k + 1}/{n_folds}", None)
+
         on_progress(n_done / learners.n, kind, None)
-        found = classifiers_out_of_fold(prepared, held_out, kind, with_tree=learners.tree, seed=seed)
-        answers |= {kind if name == FLAT else f"{kind} {name}": own for name, own in found.answers.items()}
-        sizes, seconds[kind], n_done = found.sizes, found.seconds, n_done + 1
-        warnings += found.warnings
+        try:
+            found = classifiers_out_of_fold(
+                prepared, held_out, kind, with_tree=learners.tree, seed=seed, on_fold=fold_done
+            )
+        except HgenreError as error:
+            failed[kind] = error
+        else:
+            classical[kind] = found
+            answers |= {model_name(kind, name): own for name, own in _chief(found).items()}
+            sizes, seconds[kind] = found.sizes, found.seconds
+            warnings += found.warnings
+        n_done += 1
+    if failed and not classical and not learners.net:
+        raise next(iter(failed.values()))
     if learners.net:
 
         def report(k: int, progress: Progress) -> None:
-            share = (n_done + (k + progress.share_done) / len(held_out)) / learners.n
-            on_progress(share, f"fold {k + 1}/{len(held_out)} ", progress)
+            share = (n_done + (k + progress.share_done) / n_folds) / learners.n
+            on_progress(share, f"fold {k + 1}/{n_folds} ", progress)
 
         nets = nets_out_of_fold(
             prepared, held_out, with_tree=learners.tree, seed=seed, command=command, on_progress=report
         )
-        answers = {**nets.answers, **answers}
+        answers = {**_chief(nets), **answers}
         sizes, seconds["nets"] = nets.sizes, nets.seconds
-    return Found(prepared, answers, sizes, seconds, nets, warnings)
+    not_run = {kind: str(error) for kind, error in failed.items()}
+    return Found(prepared, answers, sizes, seconds, nets, classical, not_run, warnings)
+
+
+def _chief(found: OutOfFold) -> dict[str, Sequence[SongOutcome]]:
+    """The answers that studies are about; what else could be made of the same nets is for ``cross-validate``."""
+    return {name: found.answers[name] for name in reversed(CHIEF) if name in found.answers}
+
+
+def without_rivals(config: RunConfig) -> RunConfig:
+    """The configuration without nets that a study would train and not show."""
+    return replace(config, rivals=RivalsConfig(flat_ensembles=False, shared_trunk=False))
 
 
 def _with_equal_epochs(prepared: Prepared) -> Prepared:
     """Slices as songs, drawn so often that an epoch has about as many slices as one over whole songs."""
-    n_songs = len({song.song_id.rpartition("/")[0] for song in prepared.songs})
+    n_songs = len({_song_of(song.song_id) for song in prepared.songs})
     optimiser = prepared.config.optimiser
     each = max(1, round(optimiser.slices_per_song * n_songs / len(prepared.songs)))
     return replace(prepared, config=replace(prepared.config, optimiser=replace(optimiser, slices_per_song=each)))
+
+
+def _song_of(slice_id: str) -> str:
+    return slice_id.rpartition("/")[0]
 
 
 def figures(answers: Sequence[SongOutcome], labels: Labels) -> dict[str, Any]:
@@ -154,42 +229,49 @@ def leak(
     folds_run: int | None = None,
     command: str = "",
     cache_dir: Path | None = None,
-    on_frames: Callable[[Song, int], None] = lambda song, n_songs: None,
-    on_progress: Callable[[float, str, Progress | None], None] = lambda share_done, what, progress: None,
+    on_frames: OnFrames = lambda song, n_songs: None,
+    on_progress: OnProgress = lambda share_done, what, progress: None,
 ) -> dict[str, Any]:
     """The leak meter: one recipe under every protocol, as plain JSON values.
 
-    ``protocols`` holds, for each that can be run, the models' figures, ``n_songs`` and ``seconds``; ``not_run`` says
-    why another could not. Under ``slice-random`` a song of the figures is a slice.
+    ``protocols`` holds, for each that can be run, what ``described`` says; ``not_run`` why another could not. Under
+    ``slice-random`` a song of the figures is a slice; ``one_slice_a_song`` says that there is no difference.
+
+    Raises:
+        HgenreError: why the last protocol could not be run, where none could.
     """
     results: dict[str, Any] = {"name": config.name, "command": command, "n_folds": n_folds, "protocols": {}}
-    results |= {"folds_run": folds_run or n_folds, "not_run": {}, "warnings": []}
+    results |= {"folds_run": folds_run or n_folds, "one_slice_a_song": False, "not_run": {}, "warnings": []}
+    failed: HgenreError | None = None
     for i, protocol in enumerate(protocols):
 
         def report(share: float, what: str, progress: Progress | None, i: int = i, protocol: str = protocol) -> None:
-            on_progress((i + share) / len(protocols), f"{protocol} {what}", progress)
+            on_progress((i + share) / len(protocols), f"{protocol}: {what}", progress)
 
         try:
-            found = under_protocol(
-                config,
-                protocol,
-                learners,
-                manifest=manifest,
-                n_folds=n_folds,
-                folds_run=folds_run,
-                command=command,
-                cache_dir=cache_dir,
-                on_frames=on_frames,
-                on_progress=report,
+            prepared = prepare_under(
+                without_rivals(config), protocol, manifest=manifest, cache_dir=cache_dir, on_frames=on_frames
             )
         except ConfigError as error:
             if [where for where, _ in error.problems] != ["data.protocol"]:
                 raise
-            results["not_run"][protocol] = error.problems[0][1]
+            results["not_run"][protocol], failed = error.problems[0][1], error
+            continue
+        if protocol == "slice-random":
+            results["one_slice_a_song"] = len({_song_of(song.song_id) for song in prepared.songs}) == len(
+                prepared.songs
+            )
+        try:
+            held_out = fold_ids(prepared, n_folds)[:folds_run]
+            found = learn(prepared, held_out, learners, command=command, on_progress=report)
+        except ManifestError as error:
+            results["not_run"][protocol], failed = str(error), error
             continue
         results["protocols"][protocol] = described(found)
-        results["labels"] = list(found.prepared.labels)
-        results["warnings"] = list(dict.fromkeys([*results["warnings"], *found.prepared.warnings, *found.warnings]))
+        results["labels"] = list(prepared.labels)
+        results["warnings"] = list(dict.fromkeys([*results["warnings"], *prepared.warnings, *found.warnings]))
+    if failed is not None and not results["protocols"]:
+        raise failed
     return results
 
 
@@ -199,4 +281,5 @@ def described(found: Found) -> dict[str, Any]:
         "models": {name: figures(own, found.prepared.labels) for name, own in found.answers.items()},
         "n_songs": {side: [size[side] for size in found.sizes] for side in ("train", "validation", "test")},
         "seconds": dict(found.seconds),
+        "not_run": dict(found.not_run),
     }
