@@ -9,14 +9,14 @@ from hgenre.errors import FeatureError
 TABLE_RATE_HZ = 22050
 """Sample rate that the features are defined at: that of GTZAN, and librosa's default."""
 
-_PAIRS = (
-    ("chroma_stft", "rms", "spectral_centroid", "spectral_bandwidth", "rolloff", "zero_crossing_rate")
-    + ("harmony", "perceptr", "tempo")
-    + tuple(f"mfcc{k}" for k in range(1, 21))
+_FEATURES = (
+    *("chroma_stft", "rms", "spectral_centroid", "spectral_bandwidth", "rolloff", "zero_crossing_rate"),
+    *("harmony", "perceptr", "tempo"),
+    *(f"mfcc{k}" for k in range(1, 21)),
 )
 
 TABLE_FEATURES = tuple(
-    name for feature in _PAIRS for name in ((feature,) if feature == "tempo" else (f"{feature}_mean", f"{feature}_var"))
+    name for feature in _FEATURES for name in ((feature,) if feature == "tempo" else (f"{feature}_mean", f"{feature}_var"))
 )
 """Names of the features in the order of the public tables' columns; ``perceptr`` is the percussive part's waveform."""
 
@@ -28,9 +28,9 @@ def table_features(waveform: np.ndarray) -> np.ndarray:
 
     Means and population variances over frames (2048 samples, hop 512, centred) of librosa's chroma, RMS, centroid,
     bandwidth, rolloff, zero crossings and 20 MFCC, over samples of the harmonic and the percussive part, and the tempo.
-    As the tables' makers had it from the librosa of 2020 (https://www.kaggle.com/datasets/andradaolteanu/
-    gtzan-dataset-music-genre-classification): ends are padded by reflection, the parts of harmonic-percussive separation
-    end at the last whole hop and in zeros, and the tempo is that of ``beat_track``, of onsets by the median over bands.
+    As the tables' makers (https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification) had
+    it from the librosa of 2020: ends are padded by reflection, the parts of harmonic-percussive separation end at the
+    last whole hop and in zeros, and the tempo is that of ``beat_track``, of onsets by the median over bands.
     ``docs/feature-table.md`` says how well they agree.
 
     Raises:
