@@ -16,7 +16,9 @@ _FEATURES = (
 )
 
 TABLE_FEATURES = tuple(
-    name for feature in _FEATURES for name in ((feature,) if feature == "tempo" else (f"{feature}_mean", f"{feature}_var"))
+    name
+    for feature in _FEATURES
+    for name in ([feature] if feature == "tempo" else [f"{feature}_mean", f"{feature}_var"])
 )
 """Names of the features in the order of the public tables' columns; ``perceptr`` is the percussive part's waveform."""
 
