@@ -2,6 +2,8 @@
 
 import typer
 
+from hgenre.cli.ablate import ablate
+from hgenre.cli.baselines import baselines
 from hgenre.cli.demo_corpus import demo_corpus
 from hgenre.cli.doctor import doctor
 from hgenre.cli.evaluate import evaluate
@@ -10,6 +12,7 @@ from hgenre.cli.forecast import forecast
 from hgenre.cli.import_features import import_features
 from hgenre.cli.index import index
 from hgenre.cli.inspect import inspect
+from hgenre.cli.leak import leak
 from hgenre.cli.models import models
 from hgenre.cli.pictures import pictures
 from hgenre.cli.predict import predict
@@ -33,6 +36,9 @@ for command in (
     evaluate,
     why,
     forecast,
+    leak,
+    ablate,
+    baselines,
     reproduce,
     pictures,
     inspect,
