@@ -1,0 +1,176 @@
+"""The leak meter on songs that leak by design, and its report in words."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hgenre.data.splits import clusters
+from hgenre.errors import ConfigError, HgenreError, ManifestError
+from hgenre.report.protocols import leak_sentence, render_leak
+from hgenre.studies.protocols import Learners, figures, leak, learn, prepare_under, without_rivals
+from hgenre.training.prepare import fold_ids
+from tests.planted_tables import planted_table
+
+KNN = Learners(net=False, classical=("knn",))
+
+
+def test_songs_known_by_heart_leak_under_slice_random_alone(tmp_path: Path) -> None:
+    config = planted_table(tmp_path, song_signal=10.0)
+    found = leak(config, KNN)
+    slices, songs, artists = (found["protocols"][p]["models"]["knn"] for p in ("slice-random", "song", "artist"))
+    assert slices["slice"]["accuracy"] > 0.99
+    assert (slices["slice"]["n"], songs["slice"]["n"], songs["song"]["n"]) == (720, 720, 24)
+    # Nothing tells the genre: a third of the songs is right by chance, and the interval of the slices knows how few
+    # songs there are.
+    for honest in (songs, artists):
+        assert honest["slice"]["accuracy"] < 0.6
+        low, high = honest["slice"]["interval"]
+        assert low <= 1 / 3 <= high
+        assert high - low > 0.1
+    json.dumps(found, allow_nan=False)
+    assert "more than chance explains" in leak_sentence(found, "knn")
+    assert (found["not_run"], found["one_slice_a_song"]) == ({}, False)
+
+
+def test_without_a_leak_none_is_told(tmp_path: Path) -> None:
+    found = leak(planted_table(tmp_path, genre_signal=2.0, n_slices=8), KNN, n_folds=4)
+    assert "which chance could explain" in leak_sentence(found, "knn")
+    assert found["protocols"]["artist"]["n_songs"]["test"] == [6] * 4
+
+
+def test_only_the_folds_asked_for_are_run(tmp_path: Path) -> None:
+    found = leak(planted_table(tmp_path, n_slices=5), KNN, protocols=["song"], n_folds=4, folds_run=1)
+    assert (found["n_folds"], found["folds_run"]) == (4, 1)
+    assert found["protocols"]["song"]["n_songs"]["test"] == [6]
+
+
+def test_slices_of_a_song_are_kin_though_nothing_else_is_known_of_it(tmp_path: Path) -> None:
+    config = planted_table(tmp_path, artists=False, n_slices=3)
+    prepared = prepare_under(config, "slice-random")
+    kin = clusters(prepared.songs)
+    assert len(kin) == 72
+    assert len(set(kin.values())) == 24
+
+
+def test_unknown_artists_are_a_reason_and_no_end(tmp_path: Path) -> None:
+    found = leak(planted_table(tmp_path, artists=False, n_slices=5), KNN, n_folds=2)
+    assert list(found["protocols"]) == ["slice-random", "song"]
+    assert found["not_run"] == {"artist": "is 'artist', but no song's artist is known"}
+    report = render_leak(found)
+    assert "- artist was not run: is 'artist', but no song's artist is known" in report
+    assert "of slices of unheard songs" in report
+
+
+def test_too_few_artists_are_a_reason_and_no_end(tmp_path: Path) -> None:
+    found = leak(planted_table(tmp_path, n_genres=2, n_songs=4, n_slices=5), KNN, n_folds=5)
+    assert list(found["protocols"]) == ["slice-random", "song"]
+    assert found["not_run"]["artist"].startswith("no songs are left for ")
+
+
+def test_where_no_protocol_can_be_run_the_last_says_why(tmp_path: Path) -> None:
+    config = planted_table(tmp_path, artists=False, n_slices=5)
+    with pytest.raises(ConfigError, match="no song's artist is known"):
+        leak(config, KNN, protocols=["artist"])
+    with pytest.raises(ManifestError, match="no songs are left"):
+        leak(config, KNN, protocols=["song"], n_folds=25)
+
+
+def test_other_mistakes_in_the_configuration_end_it(tmp_path: Path) -> None:
+    config = planted_table(tmp_path, genre_sets={"mine": ["polka"]})
+    with pytest.raises(ConfigError, match="holds unknown genre 'polka'"):
+        leak(config, KNN)
+
+
+def test_one_slice_a_song_is_said(tmp_path: Path) -> None:
+    found = leak(planted_table(tmp_path, n_songs=20, n_slices=1), KNN, n_folds=2)
+    assert found["one_slice_a_song"]
+    report = render_leak(found)
+    assert "| model | slice-random: songs right | song: songs right | artist: songs right |" in report
+    assert "every song has one slice, so this is the protocol song" in report
+    assert "By vote" not in report
+
+
+def test_a_missing_package_is_a_reason_and_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    config = planted_table(tmp_path, n_slices=5)
+    prepared = prepare_under(config, "song")
+    held_out = fold_ids(prepared, 2)
+    found = learn(prepared, held_out, Learners(net=False, classical=("xgboost", "svm")))
+    assert list(found.answers) == ["svm"]
+    assert found.not_run["xgboost"].startswith("the classifier xgboost needs the package of that name")
+    with pytest.raises(HgenreError, match="the classifier xgboost needs the package"):
+        learn(prepared, held_out, Learners(net=False, classical=("xgboost",)))
+    told = leak(config, Learners(net=False, classical=("xgboost", "svm")), n_folds=2)
+    assert "song: xgboost was not run: the classifier xgboost needs" in render_leak(told)
+
+
+def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
+    groups = {"both": ["genre0", "genre1"], "one": ["genre2"]}
+    prepared = prepare_under(planted_table(tmp_path, n_slices=6, tree={"groups": groups}), "song")
+    learners = Learners(net=False, tree=True, classical=("svm", "gaussian_nb"))
+    done: list[float] = []
+    found = learn(prepared, fold_ids(prepared, 2), learners, on_progress=lambda share, what, own: done.append(share))
+    names = ["svm", "svm tree", "gaussian_nb", "gaussian_nb tree"]
+    assert list(found.answers) == list(found.models) == names
+    assert [found.models[name][1] for name in names] == ["flat", "tree"] * 2
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0.0, 1.0)
+
+
+def test_studies_train_no_rivals(tmp_path: Path) -> None:
+    rivals = without_rivals(planted_table(tmp_path)).rivals
+    assert (rivals.flat_ensembles, rivals.shared_trunk) == (False, False)
+
+
+def test_a_slices_interval_is_drawn_over_artists(tmp_path: Path) -> None:
+    prepared = prepare_under(planted_table(tmp_path, song_signal=10.0, n_slices=10), "song")
+    answers = learn(prepared, fold_ids(prepared, 2), KNN).answers["knn"]
+    found = figures(answers, prepared.labels)["slice"]
+    by_artist: dict[str, list[bool]] = {}
+    for o in answers:
+        by_artist.setdefault(o.cluster, []).extend((o.slice_genre_idx == o.true_idx).tolist())
+    assert len(by_artist) == 12
+    right = np.array([sum(own) for own in by_artist.values()])
+    random = np.random.default_rng(1)
+    drawn = right[random.integers(0, 12, (20_000, 12))].mean(axis=1) / 20
+    assert np.allclose(found["interval"], np.quantile(drawn, [0.025, 0.975]), atol=0.02)
+
+
+def results(slices: tuple[float, float, float], truth: tuple[float, float, float], **entries: Any) -> dict[str, Any]:
+    """What ``leak`` tells of one flat net: accuracy and interval under slice-random, and under song."""
+
+    def scored(accuracy: float, low: float, high: float) -> dict[str, Any]:
+        return {"accuracy": accuracy, "interval": (low, high)}
+
+    protocols = {
+        "slice-random": {"models": {"flat": {"slice": scored(*slices), "song": scored(*slices)}}},
+        "song": {"models": {"flat": {"slice": scored(*truth), "song": scored(0.55, 0.5, 0.6)}}},
+    }
+    return {"protocols": protocols, "one_slice_a_song": False, **entries}
+
+
+@pytest.mark.parametrize(
+    ("claim", "truth", "said"),
+    [
+        ((0.92, 0.9, 0.94), (0.47, 0.42, 0.52), "47.0 % of slices of unheard songs: 45.0 points of the claim are leak"),
+        ((0.5, 0.45, 0.55), (0.47, 0.42, 0.52), "+3.0 points, which chance could explain: the intervals overlap"),
+        ((0.5, 0.45, 0.52), (0.55, 0.52, 0.6), "-5.0 points, which chance could explain: the intervals overlap"),
+        ((0.3, 0.25, 0.35), (0.47, 0.42, 0.52), "nothing leaks, the claim is 17.0 points too low"),
+    ],
+)
+def test_the_sentence_goes_by_the_intervals(claim: Any, truth: Any, said: str) -> None:
+    sentence = leak_sentence(results(claim, truth), "flat")
+    assert sentence.startswith(f"the flat net: under slice-random it claims {100 * claim[0]:.1f} % of slices; ")
+    assert said in sentence
+    assert sentence.endswith("By vote it names 55.0 % of these songs (50.0 to 60.0).")
+
+
+def test_nothing_is_said_of_what_is_not_known() -> None:
+    found = results((0.9, 0.8, 1.0), (0.5, 0.4, 0.6))
+    assert leak_sentence(found, "svm") == ""
+    del found["protocols"]["slice-random"]
+    assert leak_sentence(found, "flat") == ""
