@@ -361,3 +361,14 @@ def _affine(layer: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def barred_vote(p: Sequence[Sequence[float]], barred: int) -> int:
+    """The song's answer from slices' probabilities (slice, genre) where no slice may be the barred genre."""
+    votes, sums = [0] * len(p[0]), [0.0] * len(p[0])
+    for row in p:
+        rest = [0.0 if genre == barred else value for genre, value in enumerate(row)]
+        rest = [value / sum(rest) for value in rest]
+        votes[rest.index(max(rest))] += 1
+        sums = [before + value for before, value in zip(sums, rest, strict=True)]
+    return max(range(len(votes)), key=lambda genre: (votes[genre], sums[genre]))

@@ -52,12 +52,12 @@ def ablate(
         ManifestError: all songs set aside are of the dropped genre.
     """
     started = time.perf_counter()
-    dropped = list(dict.fromkeys(dropped))
     _check(prepared, dropped, learners)
+    remaining_of = {genre: _remaining(prepared, held_out, genre) for genre in dropped}
 
     def step(i: int, what: str) -> OnProgress:
         def report(share: float, doing: str, progress: Progress | None) -> None:
-            on_progress((i + share) / (len(dropped) + 1), f"{what}: {doing}", progress)
+            on_progress((i + share) / (len(remaining_of) + 1), f"{what}: {doing}", progress)
 
         return report
 
@@ -69,17 +69,10 @@ def ablate(
         "not_run": dict(whole.not_run),
         "warnings": list(whole.warnings),
     }
-    genre_of = {song.song_id: song.genre for song in prepared.songs}
-    for i, genre in enumerate(dropped, start=1):
-        remaining = [[song_id for song_id in ids if genre_of[song_id] != genre] for ids in held_out]
-        if not any(remaining):
-            raise ManifestError(
-                f"all {sum(map(len, held_out))} songs set aside are of the dropped genre {genre!r}, so there is "
-                "nothing to compare; run more folds"
-            )
+    for i, (genre, remaining) in enumerate(remaining_of.items(), start=1):
         found = learn(
             without_genre(prepared, genre),
-            [ids for ids in remaining if ids],
+            remaining,
             replace(learners, classical=tuple(whole.classical)),
             command=command,
             on_progress=step(i, f"without {genre}"),
@@ -169,6 +162,18 @@ def _check(prepared: Prepared, dropped: Sequence[str], learners: Learners) -> No
     if learners.tree and prepared.config.tree.groups is None:
         problem = "is missing: groups found in the flat net's confusions would differ with the genre; give the groups"
         raise ConfigError(prepared.config.name, [("tree.groups", problem)])
+
+
+def _remaining(prepared: Prepared, held_out: Sequence[Sequence[str]], genre: str) -> list[list[str]]:
+    """The songs of other genres that each fold sets aside; folds without any are left out."""
+    genre_of = {song.song_id: song.genre for song in prepared.songs}
+    remaining = [[song_id for song_id in ids if genre_of[song_id] != genre] for ids in held_out]
+    if not any(remaining):
+        raise ManifestError(
+            f"all {sum(map(len, held_out))} songs set aside are of the dropped genre {genre!r}, so there is nothing to "
+            "compare; run more folds"
+        )
+    return [ids for ids in remaining if ids]
 
 
 def _changes(
