@@ -70,6 +70,28 @@ def test_a_mixed_tree_has_its_kinds_where_they_were_put(config: RunConfig) -> No
     assert ledger["accuracy_given_right_routing"] < 0.75
 
 
+def test_nets_are_held_against_the_tree_of_svms(tmp_path: Path) -> None:
+    config = planted_table(
+        tmp_path,
+        n_genres=4,
+        n_songs=16,
+        n_slices=4,
+        genre_signal=1.0,
+        net={"kind": "mlp", "dense_widths": [8]},
+        optimiser={"epochs": 2, "batch_size": 16},
+        tree={"groups": GROUPS},
+    )
+    found = baselines(config, ["svm"], with_net=True, n_folds=2, folds_run=1)
+    json.dumps(found, allow_nan=False)
+    assert list(found["models"]) == ["flat", "tree", "svm", "svm tree"]
+    assert list(found["ledgers"]) == ["tree", "svm tree"]
+    nets, svms = (found["models"][name]["song"] for name in ("tree", "svm tree"))
+    assert found["control"]["difference"] == pytest.approx(nets["accuracy"] - svms["accuracy"])
+    report = render_baselines(found)
+    assert f"The tree of nets has {100 * found['control']['difference']:+z.1f} points on the tree of SVMs" in report
+    assert f"- the tree of nets: {found['ledgers']['tree']['verdict']}" in report
+
+
 def test_without_groups_there_are_no_trees(tmp_path: Path) -> None:
     config = planted_table(tmp_path, n_slices=4)
     found = baselines(config, ["gaussian_nb"], n_folds=2)
