@@ -23,6 +23,8 @@ def reproduce(
     from hgenre.training.devices import use_all_cpus
 
     use_all_cpus()
+    from hgenre.cli.train import draw
+    from hgenre.report.markdown import render
     from hgenre.report.reproductions import render_reproductions
     from hgenre.results import write_text
     from hgenre.studies.recipes import recipes
@@ -48,6 +50,11 @@ def reproduce(
                     ),
                 )
             )
+            for results in sorted((out / recipe).glob("*/results.json")):
+                account = results.with_name("report.md")
+                if not account.exists() or account.stat().st_mtime_ns < results.stat().st_mtime_ns:
+                    pictures = draw(results.parent)
+                    write_text(account, render(json.loads(results.read_text(encoding="utf-8")), pictures))
     text = render_reproductions(found, command)
     if name == "all":
         write_text(report, text)

@@ -62,7 +62,7 @@ def _row(results: Json, reported: Json) -> list[str]:
         return [*head, *_ablated(results)]
     figure = ours(results, reported)
     if figure is None:
-        return [*head, f"not run: no model {reported['model']}", "", "", "", ""]
+        return [*head, f"not run: {_why_not(results, reported['model'])}", "", "", "", ""]
     unit = "slices" if reported["figure"] == "slice" or figure["protocol"] == "slice-random" else "songs"
     return [
         *head,
@@ -72,6 +72,12 @@ def _row(results: Json, reported: Json) -> list[str]:
         figure["protocol"],
         _beside(figure, reported),
     ]
+
+
+def _why_not(results: Json, model: str) -> str:
+    """Why a model has no figures: its kind of classifier could not be fitted."""
+    reasons = (own.get("not_run", {}).get(model.split()[0]) for own in results["protocols"].values())
+    return next(filter(None, reasons), f"no model {model}")
 
 
 def _given(value: float | None) -> str:
@@ -197,7 +203,7 @@ def _ablation(results: Json) -> str:
     ((genre, own),) = results["ablation"]["dropped"].items()
     model = own["models"]["flat"]
     rows = [
-        [row["genre"], str(row["n"]), *(percent(row[when]) for when in ("before", "barred", "after"))]
+        [row["genre"], str(row["n"]), *(percent(row[when]["accuracy"]) for when in ("before", "barred", "after"))]
         for row in model["per_genre"]
     ]
     header = ["genre", "songs", "all genres", f"{genre} barred", f"trained without {genre}"]

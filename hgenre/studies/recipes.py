@@ -3,18 +3,18 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from hgenre.baselines.pipelines import ClassifierKind
-from hgenre.data.manifest import Song
 from hgenre.errors import ConfigError
 from hgenre.held_out import FLAT
 from hgenre.results import make_run_folder, write_text
 from hgenre.shipped import ROOT
+from hgenre.studies.ablate import ablate
 from hgenre.studies.cross_validate import write_folds
-from hgenre.studies.protocols import Learners, described, under_protocol
+from hgenre.studies.protocols import Learners, OnFrames, OnProgress, described, under_protocol
 from hgenre.training.config import FoldProtocol, RunConfig, config_to_dict, read_config
 from hgenre.training.prepare import fold_ids, fold_protocol, prepare
 from hgenre.training.progress import Progress
@@ -23,8 +23,6 @@ SEEDS = ROOT / "configs" / "seeds"
 
 _SCHEMA_VERSION = 1
 """Of a recipe's results; others are not taken for those of today."""
-
-OnProgress = Callable[[float, str, Progress | None], None]
 
 
 def recipes(folder: Path = SEEDS) -> dict[str, Path]:
@@ -49,7 +47,7 @@ def reproduce(
     again: bool = False,
     command: str = "",
     cache_dir: Path | None = None,
-    on_frames: Callable[[Song, int], None] = lambda song, n_songs: None,
+    on_frames: OnFrames = lambda song, n_songs: None,
     on_progress: OnProgress = lambda share_done, what, progress: None,
 ) -> dict[str, Any]:
     """One recipe's results beside what was reported, as plain JSON values; kept in ``out/results.json``.
@@ -95,7 +93,7 @@ def _under_protocols(
     out: Path,
     command: str,
     cache_dir: Path | None,
-    on_frames: Callable[[Song, int], None],
+    on_frames: OnFrames,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
     recipe = config.recipe
@@ -140,11 +138,9 @@ def _without_a_genre(
     out: Path,
     command: str,
     cache_dir: Path | None,
-    on_frames: Callable[[Song, int], None],
+    on_frames: OnFrames,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
-    from hgenre.studies.ablate import ablate
-
     recipe = config.recipe
     assert recipe is not None
     prepared = prepare(config, cache_dir=cache_dir, on_frames=on_frames)

@@ -480,8 +480,13 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         problems.append(("features.cepstra", "are of spectrograms, and a table has none; take it away"))
     if config.node_nets and config.tree.groups is None:
         problems.append(("node_nets", "name nodes, and only tree.groups gives them names; give the groups"))
-    if config.pretrained and "vgg16" not in {net.kind for _, net in nets}:
-        problems.append(("pretrained", "is for nets of kind 'vgg16', and there is none"))
+    if bool(config.pretrained) != ("vgg16" in {net.kind for _, net in nets}):
+        found = (
+            "is for nets of kind 'vgg16', and there is none" if config.pretrained else "is missing: 'vgg16' needs it"
+        )
+        problems.append(("pretrained", found))
+    if features.normalise == "song" and (data.table or data.statistics):
+        problems.append(("features.normalise", "is 'song', and a table's row less its own mean is 0; use 'training'"))
     problems += _meaningless_augmentation(config)
     if config.tree.groups is not None and config.tree.n_groups is not None:
         problems.append(("tree.n_groups", "is for derived groups, but tree.groups gives the groups; keep one of them"))

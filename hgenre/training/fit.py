@@ -16,7 +16,7 @@ from hgenre.features import Normalisation, fit_normalisation
 from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
 from hgenre.grouping.confusion import soft_confusion
 from hgenre.labels import Labels
-from hgenre.nets.build import Net, Variables, build_net
+from hgenre.nets.build import LAST_LAYER, Net, Variables, build_net, frozen_layers
 from hgenre.nets.pretrained import carry_over, read_vgg16
 from hgenre.nets.spec import NetSpec
 from hgenre.training.config import OptimiserConfig, RunConfig
@@ -308,8 +308,11 @@ def flat_spec(config: RunConfig) -> NetSpec:
 
 
 def _warm_start(config: RunConfig, spec: NetSpec, flat_net: _Calibrated) -> Callable[[Variables], Variables] | None:
-    """The flat net's weights below the last layer, where the configuration wants them and the specs agree."""
-    if config.tree.warm_start and spec == flat_spec(config):
+    """The flat net's weights below the last layer, where the configuration wants them and the specs agree.
+
+    Not where the last layer is frozen, because it would stay as it was drawn.
+    """
+    if config.tree.warm_start and spec == flat_spec(config) and LAST_LAYER not in frozen_layers(spec):
         return partial(warm, flat_net.variables)
     return None
 

@@ -163,8 +163,8 @@ def train_net(
         )
         n_done = (epoch - 1) * n_batches
         while together := list(islice(batches, optimiser.steps_per_dispatch)):
-            # One step at a time: with a second one waiting, XLA's threads on a busy CPU can all be taken by devices that
-            # wait for each other. The next batch is made while a step runs all the same.
+            # One step at a time: with a second one waiting, XLA's threads on a busy CPU can all be taken by devices
+            # that wait for each other. The next batch is made while a step runs all the same.
             jax.block_until_ready(state)
             numbers = np.arange(n_done, n_done + len(together))
             state, found = update(state, frames, together, rates[numbers], numbers, step_key)
