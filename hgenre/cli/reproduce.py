@@ -9,6 +9,10 @@ from typing import Annotated
 import typer
 
 
+LEARNING = Path("pictures") / "learning.svg"
+"""The picture of a run's learning curves, in its folder."""
+
+
 def reproduce(
     name: Annotated[str, typer.Argument(help="A recipe of configs/seeds/, such as deep-cnn; or all of them: all.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the runs, one a recipe.")] = Path("runs/seeds"),
@@ -55,7 +59,15 @@ def reproduce(
                 if not account.exists() or account.stat().st_mtime_ns < results.stat().st_mtime_ns:
                     pictures = draw(results.parent)
                     write_text(account, render(json.loads(results.read_text(encoding="utf-8")), pictures))
-    text = render_reproductions(found, command)
+    curves = {}
+    if name == "all":
+        for results in found:
+            drawn = next((out / results["name"] / protocol / LEARNING for protocol in results["protocols"]), None)
+            if drawn is not None and drawn.exists():
+                beside = Path(report.stem) / f"{results['name']}.svg"
+                write_text(report.parent / beside, drawn.read_text(encoding="utf-8"))
+                curves[results["name"]] = beside.as_posix()
+    text = render_reproductions(found, command, curves)
     if name == "all":
         write_text(report, text)
         print(f"written to {report}", file=sys.stderr)

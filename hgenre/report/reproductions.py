@@ -12,8 +12,12 @@ Json = Mapping[str, Any]
 HEADER = ["system", "recipe", "reported", "ours", "95 % interval", "on", "protocol", "the two"]
 
 
-def render_reproductions(found: Sequence[Json], command: str) -> str:
-    """Markdown of recipes' results, see ``hgenre.studies.recipes.reproduce``; every figure in it is read from them."""
+def render_reproductions(found: Sequence[Json], command: str, curves: Mapping[str, str] | None = None) -> str:
+    """Markdown of recipes' results, see ``hgenre.studies.recipes.reproduce``; every figure in it is read from them.
+
+    Args:
+        curves: recipe -> path of a picture of its learning curves, relative to the page.
+    """
     seconds = sum(results.get("seconds", 0.0) for results in found)
     parts = [
         "# The systems that hgenre grew from",
@@ -32,7 +36,7 @@ def render_reproductions(found: Sequence[Json], command: str) -> str:
         ),
         *_leaks(found),
         *_curves(found),
-        *(section for results in found for section in _recipe(results)),
+        *(section for results in found for section in _recipe(results, (curves or {}).get(results["name"]))),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -159,7 +163,7 @@ def _curves(found: Sequence[Json]) -> Iterable[str]:
         yield table(header, rows)
 
 
-def _recipe(results: Json) -> Iterable[str]:
+def _recipe(results: Json, curves: str | None) -> Iterable[str]:
     recipe = results["recipe"]
     yield f"## {escape(recipe['title'])}\n\n`hgenre reproduce {results['name']}`"
     yield f"Reported: {escape(recipe['source'])}."
@@ -169,6 +173,8 @@ def _recipe(results: Json) -> Iterable[str]:
         yield _protocol(protocol, own, recipe)
     if "ablation" in results:
         yield _ablation(results)
+    if curves:
+        yield f"![Learning curves of {results['name']}: training and validation by epoch]({curves})"
     notes = [*recipe["differences"], *results.get("warnings", [])[:5]]
     hidden = len(results.get("warnings", [])) - 5
     if hidden > 0:
