@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -65,7 +66,8 @@ def reproduce(
         "config": config_to_dict(told),
         "recipe": config_to_dict(told)["recipe"],
     }
-    digest = hashlib.sha256(json.dumps(facts["config"], sort_keys=True).encode()).hexdigest()[:16]
+    written = tomllib.loads(path.read_text(encoding="utf-8"))
+    digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:16]
     facts["digest"] = digest
     if not again and (kept := _kept(out / "results.json", digest)) is not None:
         return kept
