@@ -142,12 +142,111 @@ def test_configuration_survives_json() -> None:
         ({"specialist_net": {"dense_widths": [16]}}, "specialist_net.dense_widths", "short_chunk has no dense_widths"),
         ({"net": {"kind": "deep_cnn", "dense_widths": [4, 0]}}, "net.dense_widths", "widths of at least 1"),
         ({"net": {"kind": "crnn", "cell": "tanh"}}, "net.cell", "Input should be 'gru' or 'lstm', found 'tanh'"),
+        (
+            {"node_nets": {"loud": {"widths": []}}, "tree": {"groups": {"loud": ["a", "b"], "c": ["c"]}}},
+            "node_nets.loud.widths",
+            "widths of at least 1",
+        ),
+        ({"next_net": {"kind": "cnn"}}, "next_net.kind", "found 'cnn', needed one of short_chunk"),
+        ({"pretrained": "vgg16.h5"}, "pretrained", "is for nets of kind 'vgg16', and there is none"),
+        ({"next_net": {"kind": "vgg16"}}, "pretrained", "is missing: 'vgg16' needs it"),
+        (
+            {"specialist_net": {"kind": "vgg16", "stem": "new"}, "pretrained": "vgg16.h5"},
+            "specialist_net.stem",
+            "found 'new', needed 'pretrained': only next_net has a net before it to take its head from",
+        ),
+        ({"features": {"cepstra": 13}}, "features.cepstra", "Input should be a table"),
+        ({"data": {"join": "songs.csv"}}, "data.join", "is for data.table; an archive has data.arrays.join"),
+        ({"data": {"lists": {"train": "a.txt"}}}, "data.lists", "is for protocol 'listed', but data.protocol is 'art"),
+        ({"data": {"arrays": {"archive": "a.npz", "scale": "dB"}}}, "data.arrays.frame_rate_hz", "Field required"),
+        ({"optimiser": {"schedule": "linear"}}, "optimiser.schedule", "'cosine' or 'constant', found 'linear'"),
+        ({"optimiser": {"keep": "first"}}, "optimiser.keep", "'best' or 'last', found 'first'"),
     ],
 )
 def test_each_mistake_is_named_with_its_path(values: dict[str, Any], where: str, message: str) -> None:
     found = problems(values if where == "name" else {"name": "x", **values})
     assert list(found) == [where]
     assert message in found[where]
+
+
+def test_node_nets_need_groups() -> None:
+    assert problems({"name": "x", "node_nets": {"loud": {"widths": [4]}}}) == {
+        "node_nets": "name nodes, and only tree.groups gives them names; give the groups"
+    }
+    net = {"loud": {"widths": [4]}}
+    config = config_from_dict({"name": "x", "tree": {"groups": {"loud": ["a"], "b": ["b"]}}, "node_nets": net})
+    assert config.node_nets["loud"] == NetSpec(widths=(4,))
+
+
+def test_one_place_for_the_songs() -> None:
+    arrays = {"archive": "a.npz", "frame_rate_hz": 10.0, "scale": "dB"}
+    data = {"manifest": "m.csv", "arrays": arrays, "table": "t.csv"}
+    found = problems({"name": "x", "data": data, "augment": NO_AUGMENT})
+    assert found == dict.fromkeys(("data.arrays", "data.table"), "stands beside data.manifest; keep one of them")
+
+
+NO_AUGMENT = {"gain_db": 0, "tilt_db": 0, "n_freq_masks": 0, "n_time_masks": 0}
+
+
+@pytest.mark.parametrize(
+    ("values", "where", "message"),
+    [
+        ({"data": {"table": "t.csv"}, "augment": {**NO_AUGMENT, "gain_db": 3}}, "augment.gain_db", "a table of feat"),
+        ({"data": {"statistics": True}, "augment": {**NO_AUGMENT, "n_time_masks": 1}}, "augment.n_time_masks", "found"),
+        ({"data": {"table": "t.csv"}, "features": {"normalise": "song"}}, "features.normalise", "less its own mean is"),
+        ({"data": {"table": "t.csv"}, "features": {"cepstra": {}}}, "features.cepstra", "are of spectrograms, and a t"),
+        ({"features": {"cepstra": {"n_mfcc": 0}}}, "features.cepstra.n_mfcc", "found 0, needed at least 1"),
+        ({"features": {"cepstra": {"lifter": -1}}}, "features.cepstra.lifter", "found -1, needed 0 or more"),
+        ({"data": {"statistics": True}, "features": {"cepstra": {}}}, "features.cepstra", "a table has none; take it"),
+        ({"data": {"table": "t.csv", "statistics": True}}, "data.statistics", "data.table has rows already; keep one"),
+        ({"data": {"table": "t.csv"}, "features": {"slice_s": 9}}, "features.slice_s", "found 9.0, and the rows of d"),
+        (
+            {"features": {"cepstra": {}}, "augment": {**NO_AUGMENT, "tilt_db": 6, "n_time_masks": 2}},
+            "augment.tilt_db",
+            "found 6.0, needed 0: there are no mel bands in cepstra",
+        ),
+    ],
+)
+def test_what_rows_and_cepstra_cannot_have_is_named(values: dict[str, Any], where: str, message: str) -> None:
+    found = problems({"name": "x", "augment": NO_AUGMENT, **values})
+    assert list(found) == [where]
+    assert message in found[where]
+
+
+RECIPE = {"row": 1, "title": "a net", "source": "a paper"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "where", "message"),
+    [
+        ({"row": "1"}, "recipe.row", "valid integer, found '1'"),
+        ({"n_folds": 1}, "recipe.n_folds", "found 1, needed at least 2"),
+        ({"folds_run": 6}, "recipe.folds_run", "found 6, needed 1 to recipe.n_folds"),
+        ({"folds_run": 0}, "recipe.folds_run", "found 0, needed 1 to recipe.n_folds"),
+        ({"protocols": ["album"]}, "recipe.protocols.0", "'slice-random', 'song' or 'artist', found 'album'"),
+        ({"protocols": ["song", "song"]}, "recipe.protocols", "needed each protocol once"),
+        ({"without": "rock", "protocols": ["song"]}, "recipe.without", "found 'rock', needed nothing beside recipe.pr"),
+        ({"with_net": False}, "recipe.with_net", "found False, needed true, or recipe.classical"),
+        ({"reported": [{"percent": "half"}]}, "recipe.reported.0.percent", "valid number, found 'half'"),
+        ({"reported": [{}, {"percent": 7100}]}, "recipe.reported.1.percent", "found 7100.0, needed 0 to 100"),
+        ({"reported": [{"n": 0}]}, "recipe.reported.0.n", "found 0, needed at least 1"),
+        ({"reported": [{"figure": "album"}]}, "recipe.reported.0.figure", "'song' or 'slice', found 'album'"),
+        (
+            {"protocols": ["song"], "reported": [{"protocol": "artist"}]},
+            "recipe.reported.0.protocol",
+            "found 'artist', needed one of recipe.protocols, or none",
+        ),
+    ],
+)
+def test_mistakes_of_a_recipe_are_named(recipe: dict[str, Any], where: str, message: str) -> None:
+    found = problems({"name": "x", "recipe": {**RECIPE, **recipe}})
+    assert list(found) == [where]
+    assert message in found[where]
+
+
+def test_a_recipe_has_one_seed() -> None:
+    found = problems({"name": "x", "seeds": [0, 1], "recipe": RECIPE})
+    assert found == {"seeds": "found (0, 1), needed one seed: a recipe is run once"}
 
 
 def test_all_mistakes_come_at_once_whatever_their_kind() -> None:
@@ -209,6 +308,41 @@ def test_manifest_may_name_a_variable(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("MUSIC_FOLDER")
     with pytest.raises(ConfigError, match=r"data.manifest: names the variable MUSIC_FOLDER, which is not set; set it"):
         read(tmp_path / "run.toml", text)
+
+
+def test_every_path_with_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    text = """name = "x"
+pretrained = "$NOWHERE/vgg16.h5"
+net = { kind = "vgg16" }
+[data.arrays]
+archive = "$NOWHERE/mel.npz"
+frame_rate_hz = 10.0
+scale = "dB"
+join = "beside.csv"
+"""
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path / "run.toml", text)
+    assert caught.value.problems == tuple(
+        (where, f"names the variable NOWHERE, which is not set; set it so that $NOWHERE/{name} is there")
+        for where, name in (("data.arrays.archive", "mel.npz"), ("pretrained", "vgg16.h5"))
+    )
+    unresolved = read_config(tmp_path / "run.toml", resolve=False)
+    assert unresolved.data.arrays is not None
+    assert unresolved.data.arrays.archive == "$NOWHERE/mel.npz"
+    monkeypatch.setenv("NOWHERE", "/music")
+    resolved = read_config(tmp_path / "run.toml")
+    assert resolved.data.arrays is not None
+    assert (resolved.data.arrays.join, resolved.pretrained) == (str(tmp_path / "beside.csv"), "/music/vgg16.h5")
+
+
+def test_a_manifest_in_its_place_takes_every_other_source_away(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        'name = "x"\n[data]\ntable = "$NOWHERE/t.csv"\njoin = "songs.csv"\n'
+        "[augment]\ngain_db = 0\ntilt_db = 0\nn_freq_masks = 0\nn_time_masks = 0\n"
+    )
+    data = read_config(tmp_path / "run.toml", manifest="m.csv").data
+    assert (data.manifest, data.table, data.join, data.arrays) == ("m.csv", "", "", None)
 
 
 def test_manifest_is_beside_the_configuration_wherever_it_is_read_from(

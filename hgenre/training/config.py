@@ -14,6 +14,9 @@ from hgenre.errors import ConfigError
 from hgenre.features.spec import MelScale
 from hgenre.nets.spec import NetSpec, Precision, net_problems
 
+UNSET = "which is not set"
+"""What a path's problem says where the path names an environment variable without a value."""
+
 _STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -312,15 +315,20 @@ def read_config(path: str | Path, *, manifest: str | Path | None = None, resolve
         resolve: False leaves its paths as they are written, whether or not the data are there.
 
     Raises:
-        ConfigError: naming every mistake with its dotted path: unknown keys, wrong types, values out of range.
+        ConfigError: naming every mistake with its dotted path: unknown keys, wrong types, values out of range; then
+            every path with a variable that is not set.
     """
     path = Path(path)
     config = config_from_dict(_read_toml(path), source=str(path))
     if not resolve:
         return config
+    problems: list[tuple[str, str]] = []
 
     def resolved(key: str, value: str) -> str:
-        return _resolve(key, value, path.parent, str(path))
+        expanded = os.path.expandvars(value)
+        if unset := re.findall(r"\$\{?(\w+)", expanded):
+            problems.append((key, f"names the variable {unset[0]}, {UNSET}; set it so that {value} is there"))
+        return str(path.parent / Path(expanded).expanduser()) if value else ""
 
     data = config.data
     if manifest:
@@ -337,7 +345,10 @@ def read_config(path: str | Path, *, manifest: str | Path | None = None, resolve
         join=resolved("data.join", data.join),
         lists={side: resolved(f"data.lists.{side}", p) for side, p in data.lists.items()},
     )
-    return replace(config, data=data, pretrained=resolved("pretrained", config.pretrained))
+    config = replace(config, data=data, pretrained=resolved("pretrained", config.pretrained))
+    if problems:
+        raise ConfigError(str(path), problems)
+    return config
 
 
 def config_from_dict(values: Mapping[str, Any], source: str = "configuration") -> RunConfig:
@@ -400,17 +411,6 @@ def _is_union_branch(part: int | str) -> bool:
     return isinstance(part, str) and bool(re.match(r"(dict|list|tuple|NetSpec|\w+Config)(\[|$)", part))
 
 
-def _resolve(key: str, value: str, folder: Path, source: str) -> str:
-    if not value:
-        return ""
-    expanded = os.path.expandvars(value)
-    unset = re.findall(r"\$\{?(\w+)", expanded)
-    if unset:
-        problem = f"names the variable {unset[0]}, which is not set; set it to the folder with the data"
-        raise ConfigError(source, [(key, problem)])
-    return str(folder / Path(expanded).expanduser())
-
-
 def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
     data, features, optimiser, augment = config.data, config.features, config.optimiser, config.augment
     nets = [
@@ -419,7 +419,6 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         *((f"node_nets.{name}", own) for name, own in config.node_nets.items()),
     ]
     cepstra = features.cepstra or CepstraConfig()
-    recipe = config.recipe or RecipeConfig(0, "", "")
     rules: list[tuple[str, Any, bool, str]] = [
         ("name", config.name, bool(re.fullmatch(r"\w[\w.-]*", config.name)), "letters, digits, dot, dash, underscore"),
         ("seeds", config.seeds, len(set(config.seeds)) == len(config.seeds) > 0, "at least one seed, none twice"),
@@ -433,8 +432,6 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         ("features.n_mels", features.n_mels, features.n_mels >= 1, "at least 1"),
         ("features.cepstra.n_mfcc", cepstra.n_mfcc, cepstra.n_mfcc >= 1, "at least 1"),
         ("features.cepstra.lifter", cepstra.lifter, cepstra.lifter >= 0, "0 or more"),
-        ("recipe.n_folds", recipe.n_folds, recipe.n_folds >= 2, "at least 2"),
-        ("recipe.folds_run", recipe.folds_run, 1 <= recipe.folds_run <= recipe.n_folds, "1 to recipe.n_folds"),
         (
             "features.fmax_hz",
             features.fmax_hz,
@@ -467,6 +464,13 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
     rules += [
         (f"{name}.{field}", found, False, needed) for name, net in nets for field, found, needed in net_problems(net)
     ]
+    rules += [
+        (f"{name}.stem", net.stem, False, "'pretrained': only next_net has a net before it to take its head from")
+        for name, net in nets
+        if net.kind == "vgg16" and net.stem == "new" and name != "next_net"
+    ]
+    if config.recipe is not None:
+        rules += _recipe_rules(config.recipe, config.seeds)
     problems = [(where, f"found {found!r}, needed {needed}") for where, found, fine, needed in rules if not fine]
     for side in set(data.lists) - {"train", "valid", "test"}:
         problems.append((f"data.lists.{side}", "is no split; needed train, test and perhaps valid"))
@@ -476,6 +480,14 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
     problems += [(name, f"stands beside {sources[0]}; keep one of them") for name in sources[1:]]
     if data.join and not data.table:
         problems.append(("data.join", "is for data.table; an archive has data.arrays.join, a manifest its own columns"))
+    if data.statistics and data.table:
+        problems.append(("data.statistics", "are of spectrograms, and data.table has rows already; keep one of them"))
+    if data.table:
+        problems += [
+            (f"features.{name}", f"found {value!r}, and the rows of data.table are what they are; leave it out")
+            for name, value in asdict(features).items()
+            if name not in ("cepstra", "normalise") and value != getattr(FeatureConfig, name)
+        ]
     if features.cepstra and (data.table or data.statistics):
         problems.append(("features.cepstra", "are of spectrograms, and a table has none; take it away"))
     if config.node_nets and config.tree.groups is None:
@@ -485,27 +497,58 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
             "is for nets of kind 'vgg16', and there is none" if config.pretrained else "is missing: 'vgg16' needs it"
         )
         problems.append(("pretrained", found))
-    if features.normalise == "song" and (data.table or data.statistics):
-        problems.append(("features.normalise", "is 'song', and a table's row less its own mean is 0; use 'training'"))
-    problems += _meaningless_augmentation(config)
+    if data.table or data.statistics:
+        problems += row_problems(config)
+    elif features.cepstra:
+        problems += _needless(augment, "cepstra", ("gain_db", "tilt_db", "n_freq_masks"))
     if config.tree.groups is not None and config.tree.n_groups is not None:
         problems.append(("tree.n_groups", "is for derived groups, but tree.groups gives the groups; keep one of them"))
     return problems
 
 
-def _meaningless_augmentation(config: RunConfig) -> list[tuple[str, str]]:
+def _recipe_rules(recipe: RecipeConfig, seeds: Sequence[int]) -> list[tuple[str, Any, bool, str]]:
+    """(dotted path, what was found, whether it is fine, what is needed) of a recipe."""
+    known: Sequence[str] = ("", *recipe.protocols)
+    rules: list[tuple[str, Any, bool, str]] = [
+        ("seeds", seeds, len(seeds) == 1, "one seed: a recipe is run once"),
+        ("recipe.n_folds", recipe.n_folds, recipe.n_folds >= 2, "at least 2"),
+        ("recipe.folds_run", recipe.folds_run, 1 <= recipe.folds_run <= recipe.n_folds, "1 to recipe.n_folds"),
+        (
+            "recipe.protocols",
+            recipe.protocols,
+            len(set(recipe.protocols)) == len(recipe.protocols),
+            "each protocol once",
+        ),
+        (
+            "recipe.without",
+            recipe.without,
+            not (recipe.without and recipe.protocols),
+            "nothing beside recipe.protocols: a genre is dropped under data.protocol",
+        ),
+        ("recipe.with_net", recipe.with_net, recipe.with_net or bool(recipe.classical), "true, or recipe.classical"),
+    ]
+    for i, reported in enumerate(recipe.reported):
+        place, percent = f"recipe.reported.{i}", reported.percent
+        rules += [
+            (f"{place}.percent", percent, percent is None or 0 <= percent <= 100, "0 to 100"),
+            (f"{place}.n", reported.n, reported.n is None or reported.n >= 1, "at least 1"),
+            (f"{place}.protocol", reported.protocol, reported.protocol in known, "one of recipe.protocols, or none"),
+        ]
+    return rules
+
+
+def row_problems(config: RunConfig) -> list[tuple[str, str]]:
+    """(dotted path, sentence) of what a configuration asks for and rows of features cannot have."""
+    problems = _needless(config.augment, "a table of features", ("gain_db", "tilt_db", "n_freq_masks", "n_time_masks"))
+    if config.features.normalise == "song":
+        problems.append(("features.normalise", "is 'song', and a table's row less its own mean is 0; use 'training'"))
+    return problems
+
+
+def _needless(augment: AugmentConfig, what: str, names: Sequence[str]) -> list[tuple[str, str]]:
     """Augmentation that is made for mel bands, where there are none."""
-    augment, data = config.augment, config.data
-    needless = ["gain_db", "tilt_db", "n_freq_masks"]
-    if data.table or data.statistics:
-        what = "a table of features"
-        needless.append("n_time_masks")
-    elif config.features.cepstra:
-        what = "cepstra"
-    else:
-        return []
     return [
         (f"augment.{name}", f"found {getattr(augment, name)}, needed 0: there are no mel bands in {what}")
-        for name in needless
+        for name in names
         if getattr(augment, name)
     ]

@@ -9,16 +9,16 @@ import numpy as np
 
 from hgenre.compiled.exported import keep_executables
 from hgenre.data.feature_table import open_table, statistics_table
-from hgenre.data.frames import FrameSource, holds_arrays, open_frames
+from hgenre.data.frames import FrameSource, contents, open_frames
 from hgenre.data.import_features import import_arrays
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song, read_manifest
 from hgenre.data.splits import Protocol, folds, read_id_lists, slice_random_split, split_songs
 from hgenre.errors import ConfigError, FeatureError, ManifestError, TreeError
 from hgenre.features import LogMelSpec, SliceSpec, cut_slices
-from hgenre.features.spec import Cepstra
+from hgenre.features.spec import Cepstra, TableSpec
 from hgenre.labels import Labels
-from hgenre.training.config import ArraysConfig, FoldProtocol, RunConfig
+from hgenre.training.config import ArraysConfig, FoldProtocol, RunConfig, row_problems
 from hgenre.training.songs import LearningSongs
 from hgenre.tree.spec import tree_from_groups
 
@@ -61,7 +61,8 @@ def prepare(
     """Reads the manifest, holds the configuration against it, computes or opens the frames.
 
     Raises:
-        ConfigError: groups or genre sets that do not fit the genres, with every mistake's dotted path.
+        ConfigError: groups or genre sets that do not fit the genres, or settings that rows of features cannot have,
+            with every mistake's dotted path.
         ManifestError: nothing usable, fewer than two genres, or no song whose frames can be had.
     """
     from hgenre.data.cache import default_cache_dir
@@ -90,6 +91,8 @@ def prepare(
     labels = Labels.from_names(song.genre for song in source.songs)
     if labels != manifest.labels:
         check_genres(config, labels)
+    if isinstance(source.spec, TableSpec) and (problems := row_problems(config)):
+        raise ConfigError(config.name, problems)
     warnings = [f"{song_id} left out: {why}" for song_id, why in source.errors.items()]
     warnings += [f"{song.song_id} left out: {song.fault}" for song in manifest.songs if song.fault]
     if config.data.protocol == "slice-random":
@@ -158,8 +161,8 @@ def _frames(
     """The songs' frames, and how they are cut."""
     f = config.features
     cepstra = Cepstra(f.cepstra.n_mfcc, f.cepstra.lifter) if f.cepstra else None
-    # Ready-made arrays bring their own spec, so their slices are known only once they are open.
-    slices = None if holds_arrays(manifest) else SliceSpec.from_seconds(f.slice_s, f.step_s, spec)
+    # What is no audio brings its own spec, so its slices are known only once it is open.
+    slices = SliceSpec.from_seconds(f.slice_s, f.step_s, spec) if contents(manifest) == "audio files" else None
     source = open_frames(manifest, spec, slices, cache_dir, cepstra=cepstra, on_done=on_done)
     if config.data.statistics:
         source = statistics_table(source)
