@@ -3,19 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from hgenre.bundle.bundle import flatten
 from hgenre.compiled.node_outputs import build_logits
 from hgenre.data.manifest import Song
+from hgenre.errors import BundleError
 from hgenre.labels import Labels
-from hgenre.nets.build import build_net
+from hgenre.nets import mlp
+from hgenre.nets.build import Net, build_net
+from hgenre.training import fit as module
 from hgenre.training.config import RunConfig, config_from_dict
-from hgenre.training.fit import FLAT, TRUNK_STAGE, Fitted, derived_tree, fit, node_task
-from hgenre.training.loop import slice_logits
+from hgenre.training.fit import BEFORE, FLAT, TRUNK_STAGE, Fitted, derived_tree, fit, node_task
+from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits
 from hgenre.training.progress import Progress
-from hgenre.training.songs import standard_of
+from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature
 from hgenre.tree.draw import draw_tree
 from hgenre.tree.spec import flat_tree, tree_from_groups
@@ -170,3 +174,54 @@ def test_a_genre_in_two_children_counts_for_its_home() -> None:
     assert task.child_of_genre.tolist() == [0, 0, 0, 0, 1, 2]
     assert node_task(by_name["two"], OVERLAPPING.labels, "two").child_of_genre.tolist() == [1, -1, 0, 0, 0, -1]
     assert node_task(by_name["deeper"], RAGGED.labels, "x").child_of_genre.tolist() == [-1, -1, 0, 1, 1, -1]
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """What every net began with, and what stands for what came of it, in the order of training; nothing is trained."""
+    nets: list[tuple[Any, Any]] = []
+
+    def noted(
+        net: Net, task: NodeTask, train: LearningSongs, *arguments: Any, seed: int, start: Any, on_epoch: Any
+    ) -> TrainedNet:
+        begun = start(net.init(jax.random.key(seed), train.features.n_mels, train.slices.n_frames))
+        after = jax.tree.map(lambda a: a + 1, begun)
+        epoch = Epoch(3, *[1.0] * 7)
+        on_epoch(epoch)
+        nets.append((begun, after))
+        return TrainedNet(after, (epoch,), 3)
+
+    monkeypatch.setattr(module, "train_net", noted)
+    return nets
+
+
+def test_next_nets_go_on_from_their_forerunners(
+    trained: list[tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As VGG16 with a new stem does: a frozen head, so that every net needs a forerunner of its own, the trunk too."""
+    frozen = frozenset({"dense1", "logits"})
+    monkeypatch.setattr(mlp, "frozen", lambda spec: frozen if spec.dropout else frozenset(), raising=False)
+    build_net.cache_clear()
+    net = {"kind": "mlp", "dense_widths": [8, 4], "norm": False, "dropout": 0.0}
+    config = config_with(
+        net=net, next_net={**net, "dropout": 0.5}, tree={"groups": GROUPS}, rivals={"flat_ensembles": False}
+    )
+    done: list[Progress] = []
+    fitted = fit(config, LABELS, TRAIN, VALIDATION, FACTS, seed=0, on_progress=done.append)
+    build_net.cache_clear()
+    names = [FLAT, "root", "insect", "mammal", TRUNK_STAGE]
+    assert list(fitted.history) == [own for name in names for own in (f"{name}{BEFORE}", name)]
+    assert {own.dropout for own in fitted.flat.nets.values()} == {0.5}
+    for (_, before), (begun, _) in zip(trained[::2], trained[1::2], strict=True):
+        assert jax.tree.all(jax.tree.map(np.array_equal, begun, before))
+    assert done[-1].share_done == pytest.approx(1)
+
+
+@pytest.mark.parametrize("next_net", [{"kind": "mlp", "dense_widths": [6]}, {"kind": "crnn", "widths": [2]}])
+def test_nets_that_share_no_layer_are_refused_before_anything_is_trained(
+    trained: list[tuple[Any, Any]], next_net: dict[str, Any]
+) -> None:
+    config = config_with(net={"kind": "mlp", "dense_widths": [8]}, next_net=next_net)
+    with pytest.raises(BundleError, match="has no layer in common with those given: dense1, logits, norm1; needed"):
+        fit(config, LABELS, TRAIN, VALIDATION, FACTS, seed=0, with_tree=False)
+    assert not trained

@@ -172,24 +172,41 @@ class _Run:
         spec: NetSpec,
         start: Callable[[Variables], Variables] | None = None,
     ) -> tuple[_Calibrated, tuple[np.ndarray, np.ndarray]]:
-        """Trains one node's net; also its calibrated validation logits (slice, child) and their songs (slice,).
+        """Trains one node's net; also its calibrated validation logits (slice, child) and their songs (slice,)."""
+        task = node_task(node, self.labels, name)
+
+        def net_of(spec: NetSpec) -> Net:
+            return build_net(spec, len(node.children), self.config.optimiser.precision)
+
+        net, trained = self._trained(net_of, spec, task, self.work.size(node), start)
+        logits, song_idx = self._validation_logits(net, trained.variables, task)
+        temperature = self._temperature(task, logits, song_idx)
+        return _Calibrated(trained.variables, temperature), (logits / temperature, song_idx)
+
+    def _trained(
+        self,
+        net_of: Callable[[NetSpec], Net],
+        spec: NetSpec,
+        task: NodeTask,
+        size: int,
+        start: Callable[[Variables], Variables] | None,
+    ) -> tuple[Net, TrainedNet]:
+        """The net of a spec, trained on a task.
 
         Without a ``start`` a net begins with its pretrained layers where it has some, and the configuration's next net
         with those of its forerunner, which is trained first.
         """
-        task = node_task(node, self.labels, name)
-        if start is None and spec == self.config.next_net:
-            before = build_net(self.config.net, len(node.children), self.config.optimiser.precision)
-            drawn = self._pretrained(self.config.net)
-            earlier = self._train(f"{name}{BEFORE}", before, task, self.config.optimiser, drawn, self.work.size(node))
+        config, net = self.config, net_of(spec)
+        if start is None and spec == config.next_net:
+            forerunner = net_of(config.net)
+            shape = self.train.features.n_mels, self.train.slices.n_frames
+            # Whether the layers fit is known before an hour is spent on them.
+            carry_over(spec, forerunner.shapes(*shape)["params"])(net.shapes(*shape))
+            begun = self._pretrained(config.net)
+            earlier = self._train(f"{task.name}{BEFORE}", forerunner, task, config.optimiser, begun, size)
             start = carry_over(spec, earlier.variables["params"])
-        net = build_net(spec, len(node.children), self.config.optimiser.precision)
-        trained = self._train(
-            name, net, task, self.config.optimiser, start or self._pretrained(spec), self.work.size(node)
-        )
-        logits, song_idx = self._validation_logits(net, trained.variables, task)
-        temperature = self._temperature(task, logits, song_idx)
-        return _Calibrated(trained.variables, temperature), (logits / temperature, song_idx)
+        begun = start or self._pretrained(spec)
+        return net, self._train(task.name, net, task, config.optimiser, begun, size)
 
     def _pretrained(self, spec: NetSpec) -> Callable[[Variables], Variables]:
         """What takes the pretrained layers of a net, if it has some, in place of those drawn."""
@@ -225,11 +242,14 @@ class _Run:
     def trunk(self, tree: TreeSpec, flat_net: _Calibrated) -> Trunk:
         """Trains one net with one head a node."""
         config, spec = self.config, flat_spec(self.config)
-        start = _warm_start(config, spec, flat_net) or self._pretrained(spec)
         everything = flat_tree(self.labels).root
         task = node_task(everything, self.labels, TRUNK_STAGE)
-        net = shared_trunk(tree, spec, config.optimiser.precision)
-        trained = self._train(TRUNK_STAGE, net, task, config.optimiser, start, self.work.size(everything))
+
+        def net_of(spec: NetSpec) -> Net:
+            return shared_trunk(tree, spec, config.optimiser.precision)
+
+        start = _warm_start(config, spec, flat_net)
+        _, trained = self._trained(net_of, spec, task, self.work.size(everything), start)
         heads = trunk_logits(tree, spec, config.optimiser.precision)
         logits, song_idx = self._validation_logits(heads, trained.variables, task)
         temperatures = {}

@@ -38,11 +38,9 @@ class Work:
 
     def plan(self, tree: TreeSpec | None) -> None:
         """Takes a tree that is not known yet for one of a root and two specialists that share the songs."""
-        n_epochs, joint_epochs, rivals = (
-            self._config.optimiser.epochs,
-            self._config.tree.joint_epochs,
-            self._config.rivals,
-        )
+        joint_epochs, rivals = self._config.tree.joint_epochs, self._config.rivals
+        # A next net has a forerunner to train; one that starts warm has none, and then there is less to do than said.
+        n_epochs = self._config.optimiser.epochs * (2 if self._config.next_net else 1)
         total = n_epochs * self._everything
         if tree is None or not tree.is_flat:
             n_nets = 3 if tree is None else len(tree.net_nodes)
