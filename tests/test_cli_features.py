@@ -60,6 +60,8 @@ def test_nothing_is_written_where_nothing_is_sound(folder: Path, tmp_path: Path,
 
 
 def test_wrong_usage_is_told(folder: Path, tmp_path: Path, hgenre: Run) -> None:
+    ended = hgenre("features", "table", folder, "--out", tmp_path)
+    assert ended.err == f"hgenre: {tmp_path}: is a folder; needed is a file name, such as {tmp_path / 'songs.csv'}\n"
     ended = hgenre("features", "table", folder, "--out", tmp_path / "t.csv", "--slice-s", 0.01)
     assert ended.status == 2
     assert ended.err == "hgenre: --slice-s: found 0.01 s, needed 0.2 s or more\n"

@@ -55,6 +55,8 @@ def test_slices_of_a_song_are_its_rows_in_order_and_last_as_long_as_they_say(tmp
         (["a.0.wav", "b.wav"], ["a.0", "b"]),
         (["a/b.0.wav", "a/b.1.wav"], ["a/b"]),
         (["a.0", "a.1"], ["a"]),
+        (["Mr. Smith", "Mr. Jones", "..wav"], ["Mr. Smith", "Mr. Jones", "..wav"]),
+        (["a.0.wav", f"a.{'1' * 5000}.wav"], ["a.0", f"a.{'1' * 5000}"]),
     ],
 )
 def test_a_number_counts_slices_only_where_every_song_has_a_slice_0(
@@ -93,6 +95,19 @@ def test_songs_with_cells_that_are_no_numbers_are_named_by_line_and_column(tmp_p
     assert len(manifest.songs) == 8
 
 
+def test_columns_without_a_name_are_no_features(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", "0,7,a.wav,1,x,", "1,8,b.wav,2,y,", header=",Unnamed: 0,filename,tempo,label,")
+    _, source = open_table(path)
+    assert source.spec == TableSpec(("tempo",), 30.0)
+    assert source.errors == {}
+    assert source.frames("b") == 2
+
+
+def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    _, source = open_table(table(tmp_path / "t.csv", '"a', 'b.wav",1,2,3,x', "c.wav,1,?,3,x"))
+    assert source.errors == {"c": "line 4, column tempo: '?' is no number"}
+
+
 def test_a_bad_slice_a_second_genre_and_a_repeated_row_each_cost_the_song(tmp_path: Path) -> None:
     lines = ["a.0.wav,1,2,3,x", "a.1.wav,1,?,3,x", "b.0.wav,1,2,3,x", "b.1.wav,1,2,3,y", "c.0.wav,1,2,3,x"]
     _, source = open_table(table(tmp_path / "t.csv", *lines, "c.0.au,1,2,3,x", "d.0.wav,1,2,4,x"))
@@ -127,6 +142,7 @@ def test_facts_are_joined_by_id(tmp_path: Path) -> None:
     [
         ("song,a,label", "no column filename among song, a, label; needed are filename, label and a column a feature"),
         ("a,b", "no column filename and label among a, b"),
+        ("", r"no column filename and label among \(nothing\); needed"),
         ("filename,length,label", "no feature among filename, length, label"),
         ("filename,a,a,label", "a twice among filename, a, a, label"),
     ],
@@ -142,7 +158,9 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"\nna\xefve.wav,1,2,3,x\n")
     with pytest.raises(ManifestError, match=r"latin\.csv: not UTF-8 text .* save the table as CSV in UTF-8"):
         open_table(tmp_path / "latin.csv")
-    with pytest.raises(ManifestError, match=r"t\.csv: no songs below the header"):
+    with pytest.raises(ManifestError, match=r"t\.txt: found a table under another name than NAME\.csv, .* rename it"):
+        open_table(table(tmp_path / "t.txt", "a.wav,1,2,3,x"))
+    with pytest.raises(ManifestError, match=r"t\.csv: no songs below the header$"):
         open_table(table(tmp_path / "t.csv"))
 
 
@@ -174,8 +192,8 @@ def test_fmas_table_gives_its_mfcc_columns_and_another_file_the_genres(tmp_path:
     )
     manifest, source = open_table(path, join=tracks)
     assert [(s.song_id, s.genre, s.artist, s.split) for s in source.songs] == [("3", "Folk", "Ann", "train")]
-    assert source.errors == {"5": "has no genre"}
-    assert [song.song_id for song in manifest.songs] == ["3", "5"]
+    assert source.errors == {}
+    assert [song.song_id for song in manifest.songs] == ["3"]
 
 
 def test_fmas_table_without_genres_or_with_other_headers_is_refused(tmp_path: Path) -> None:
@@ -183,7 +201,7 @@ def test_fmas_table_without_genres_or_with_other_headers_is_refused(tmp_path: Pa
     with pytest.raises(FeatureError, match=r"features\.csv: holds no genres; join a file that does: FMA's tracks\.csv"):
         open_table(path)
     genres = table(tmp_path / "g.csv", "7,Rock", header="track_id,genre_top")
-    with pytest.raises(ManifestError, match="no songs below the header that the joined table knows"):
+    with pytest.raises(ManifestError, match="no songs below the header whose genre the joined table knows"):
         open_table(path, join=genres)
     odd = fma(tmp_path / "odd.csv", names="feature statistics number id")
     with pytest.raises(ManifestError, match=r"header lines begin with feature, statistics, number, id; needed are"):
@@ -209,6 +227,7 @@ def test_a_manifest_leads_back_to_the_rows_under_its_own_ids(tmp_path: Path) -> 
     with pytest.raises(FeatureError, match=r"songs of one feature table were needed, .* in other files, \.\./t\.csv"):
         open_rows(mixed)
     assert table_location("t.csv#a#b") == ("t.csv", "a#b")
+    assert table_location("T.CSV#a.csv#b") == ("T.CSV", "a.csv#b")
     assert table_location("a.npy#3") is None
 
 
@@ -272,31 +291,37 @@ def test_differences_are_told_in_deviations_of_their_columns(tmp_path: Path) -> 
 
 def test_rows_of_slices_start_every_slice_and_end_a_sample_early(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", tones(1.3, 22050), 22050)
-    rows = song_rows(TableSong(path, "a.wav", "x"), 0.5)
+    rows = song_rows(TableSong(path, "a", "x"), 0.5)
     assert [(filename, length, label) for filename, length, _, label in rows] == [
         ("a.0.wav", 11024, "x"),
         ("a.1.wav", 11024, "x"),
     ]
-    [(_, length, whole, _)] = song_rows(TableSong(path, "a.wav", "x"))
+    [(_, length, whole, _)] = song_rows(TableSong(path, "a", "x"))
     assert (length, whole.shape) == (round(1.3 * 22050), (len(TABLE_FEATURES),))
 
 
 def test_songs_that_are_too_short_or_known_to_be_bad_are_told(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", tones(0.1, 22050), 22050)
     with pytest.raises(TooShortAudioError, match=r"holds 0\.10 s of sound; needed are 0\.2 s"):
-        song_rows(TableSong(path, "a.wav", "x"))
+        song_rows(TableSong(path, "a", "x"))
     told: list[tuple[str, str]] = []
 
     def on_done(song: TableSong, error: HgenreError | None) -> None:
         told.append((song.filename, str(error)))
 
-    assert rows_of_songs([TableSong(path, "a.wav", "x", "silent")], 3.0, on_done) == []
+    assert rows_of_songs([TableSong(path, "a", "x", "silent")], 3.0, on_done) == []
     assert told == [("a.wav", f"{path}: the manifest calls it silent")]
     with pytest.raises(OptionError) as caught:
         rows_of_songs([], 0.1)
     assert caught.value.problems == (("slice_s", "found 0.1 s, needed 0.2 s or more"),)
 
 
-def test_files_of_one_name_are_named_by_their_paths(tmp_path: Path) -> None:
-    songs = songs_of_sources([tmp_path / "a" / "x.wav", tmp_path / "b" / "x.wav", tmp_path / "y.wav"])
-    assert [s.filename for s in songs] == [str(tmp_path / "a" / "x.wav"), str(tmp_path / "b" / "x.wav"), "y.wav"]
+def test_files_of_one_name_are_named_by_their_paths_and_come_back_as_songs_of_their_own(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a/x.wav", "b/x.wav", "b/x.flac", "y.z.wav")]
+    songs = songs_of_sources(paths)
+    ids = [str(tmp_path / "a" / "x"), str(paths[1]), str(paths[2]), "y.z"]
+    assert [song.song_id for song in songs] == ids
+    write_table(tmp_path / "t.csv", [(song.filename, 1, np.array([i]), "g") for i, song in enumerate(songs)], ["p"])
+    manifest, source = open_table(tmp_path / "t.csv")
+    assert [song.song_id for song in manifest.songs] == ids
+    assert source.errors == {}

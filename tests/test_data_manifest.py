@@ -181,7 +181,7 @@ def test_a_name_that_is_not_utf8_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_read_only_folder_and_a_folder_as_name_are_refused(tmp_path: Path) -> None:
     manifest = Manifest((Song("a", "a.wav", "rock"),), tmp_path)
-    with pytest.raises(ManifestError, match="is a folder; the manifest needs a file name"):
+    with pytest.raises(ManifestError, match="is a folder; needed is a file name"):
         write_manifest(manifest, tmp_path)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)

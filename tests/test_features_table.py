@@ -4,12 +4,13 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 
 from hgenre.data.table_comparison import compare_tables
 from hgenre.errors import FeatureError
-from hgenre.features.table import TABLE_FEATURES, TABLE_RATE_HZ, table_features
+from hgenre.features.table import TABLE_FEATURES, TABLE_RATE_HZ, _tuning, table_features
 from tests.conftest import Finished
 
 LOSSLESS = frozenset({".wav", ".au", ".flac"})
@@ -53,8 +54,15 @@ def test_a_louder_copy_differs_where_loudness_counts_and_nowhere_else() -> None:
     assert loud["rms_var"] == pytest.approx(64 * quiet["rms_var"])
 
 
-def test_silence_has_features_too() -> None:
-    assert np.isfinite(table_features(np.zeros(30_000, np.float32))).all()
+@pytest.mark.parametrize("level", [0, 0.3])
+def test_what_has_no_pitch_has_features_too(level: float) -> None:
+    assert np.isfinite(table_features(np.full(30_000, level, np.float32))).all()
+
+
+def test_chroma_are_tuned_as_librosa_tunes_them() -> None:
+    power = np.abs(librosa.stft(sine(453.0) + sine(1000.0) / 3)) ** 2
+    tuning = librosa.estimate_tuning(S=power, sr=TABLE_RATE_HZ, bins_per_octave=12)
+    assert _tuning(power) == tuning != 0
 
 
 @pytest.mark.parametrize("shape", [(2047,), (4000, 2)])

@@ -34,7 +34,7 @@ def table(
 
     songs = songs_of_sources(sources)
     check_writable(out)
-    faults: list[tuple[TableSong, HgenreError]] = []
+    found: dict[TableSong, HgenreError] = {}
     console = Console(stderr=True)
     with Progress(*columns(), MofNCompleteColumn(), console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("features", total=len(songs))
@@ -42,9 +42,10 @@ def table(
         def on_done(song: "TableSong", error: "HgenreError | None") -> None:
             progress.advance(task)
             if error is not None:
-                faults.append((song, error))
+                found[song] = error
 
         rows = rows_of_songs(songs, slice_s, on_done)
+    faults = [(song, found[song]) for song in songs if song in found]
     for _, error in faults:
         typer.echo(f"hgenre: {error}", err=True)
     if rows:

@@ -1,7 +1,7 @@
 """Tables of features, a row a song or a slice, read as they are: GTZAN's public ones, FMA's, and our own.
 
 A table has the columns ``filename`` and ``label``, perhaps ``length`` (samples at ``TABLE_RATE_HZ``), and every other
-column is a feature. A song's rows are those whose filename is equal without suffix and slice number, as in
+column with a name is a feature. A song's rows are those whose filename is equal without suffix and slice number, as in
 ``classical.00000.3.wav``; a song's path in a manifest is ``table.csv#<song id>``. FMA's ``features.csv``, with its
 three header lines, gives its 140 statistics of MFCC; its genres are joined from another file.
 """
@@ -10,11 +10,12 @@ import csv
 import hashlib
 import math
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy as np
 from hgenre.data.facts import read_facts, with_facts
 from hgenre.data.frames import FrameSource
 from hgenre.data.known_faults import gtzan_original, is_gtzan
+from hgenre.data.layouts import AUDIO_EXTENSIONS
 from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import FeatureError, ManifestError
 from hgenre.features.cepstra import FMA_N_MFCC, cepstral_statistics, mfcc, statistics_columns
@@ -32,9 +34,14 @@ WHOLE_SONG_S = 30.0
 """What a row for a whole song stands for, in seconds: GTZAN's and FMA's songs are clips of 30 s."""
 
 _SLICE_S = 3.0
-_SLICE_NUMBER = re.compile(r"(.+)\.(0|[1-9]\d*)")
+_SLICE_NUMBER = re.compile(r"(.+)\.(0|[1-9]\d{0,8})")
 _FMA_HEADER = ("feature", "statistics", "number", "track_id")
+_TABLE_PATH = re.compile(r"(.+?\.csv)#(.+)", re.DOTALL | re.IGNORECASE)
+_LENGTH = re.compile(r"[1-9]\d{0,8}")
 _NO_FEATURES = ("filename", "length", "label")
+# The index that pandas writes, without a name or as it names one that it reads again. In a table sorted by genre it
+# tells the genre.
+_INDEX = re.compile(r"|Unnamed: \d+")
 _MAX_NAMED = 10
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -73,15 +80,21 @@ def open_table(path: str | Path, *, join: str | Path | None = None) -> tuple[Man
         FeatureError: a table without genres and nothing joined that has them.
     """
     path = Path(path)
+    if table_location(f"{path.name}#song") is None:
+        raise ManifestError(
+            f"{path}: found a table under another name than NAME.csv, which paths to its rows need; rename it"
+        )
     facts = read_facts(join) if join else {}
-    table = _read(path, set(facts))
+    table = _read(path, {song_id for song_id, known in facts.items() if known["genre"]})
     if not table.labelled and not any(known["genre"] for known in facts.values()):
         raise FeatureError(
             f"{path}: holds no genres; join a file that does: FMA's tracks.csv, a CSV of track_id and genre, or an "
             ".npz archive of track_ids and genres"
         )
     if not table.songs and not table.errors:
-        raise ManifestError(f"{path}: no songs below the header" + (" that the joined table knows" if facts else ""))
+        raise ManifestError(
+            f"{path}: no songs below the header" + ("" if table.labelled else " whose genre the joined table knows")
+        )
     rows, errors = _numbers(table)
     known = gtzan_original if is_gtzan([*table.songs, *table.errors]) else lambda song_id: ""
     digests = {song_id: hashlib.sha256(values.tobytes()).hexdigest() for song_id, values in rows.items()}
@@ -112,8 +125,8 @@ def read_rows(path: str | Path) -> tuple[tuple[str, ...], dict[str, np.ndarray],
 
 def table_location(path: str) -> tuple[str, str] | None:
     """The (file, song id) of a song's path into a table, or None where the path is of another kind."""
-    name, mark, song_id = path.partition(".csv#")
-    return (f"{name}.csv", song_id) if mark and name and song_id else None
+    match = _TABLE_PATH.fullmatch(path)
+    return (match[1], match[2]) if match else None
 
 
 def open_rows(manifest: Manifest) -> FrameSource:
@@ -185,17 +198,18 @@ def write_table(
 
 
 def _read(path: Path, wanted: set[str]) -> _Table:
-    """A table's rows a song, in the order of slices; of an unlabelled one the wanted songs only."""
+    """A table's rows a song, in the order of slices; of an unlabelled one those of the wanted songs alone."""
     errors: dict[str, str] = {}
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = [cell.strip() for cell in next(reader, [])]
+            lines = ((reader.line_num, cells) for cells in reader)
             if header[:1] == ["feature"]:
-                columns, rows = _fma_rows(path, header, reader, wanted)
+                columns, rows = _fma_rows(path, header, lines, wanted)
                 by_song = {row.filename: [row] for row in rows}
                 return _Table(columns, WHOLE_SONG_S, by_song, errors, labelled=False)
-            columns, rows = _flat_rows(path, header, reader, errors)
+            columns, rows = _flat_rows(path, header, lines, errors)
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: not UTF-8 text ({error}); save the table as CSV in UTF-8") from None
     except (OSError, csv.Error) as error:
@@ -213,13 +227,13 @@ def _read(path: Path, wanted: set[str]) -> _Table:
 
 
 def _flat_rows(
-    path: Path, header: list[str], lines: Iterator[list[str]], errors: dict[str, str]
+    path: Path, header: list[str], lines: Iterator[tuple[int, list[str]]], errors: dict[str, str]
 ) -> tuple[tuple[str, ...], list[Row]]:
     missing = [name for name in ("filename", "label") if name not in header]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    columns = tuple(name for name in header if name not in _NO_FEATURES)
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    columns = tuple(name for name in header if name not in _NO_FEATURES and not _INDEX.fullmatch(name))
     if missing or twice or not columns:
-        shown = f"{', '.join(header[:_MAX_NAMED])}{', ...' if len(header) > _MAX_NAMED else ''}"
+        shown = f"{', '.join(header[:_MAX_NAMED]) or '(nothing)'}{', ...' if len(header) > _MAX_NAMED else ''}"
         what = (
             f"no column {' and '.join(missing)}" if missing else f"{', '.join(twice)} twice" if twice else "no feature"
         )
@@ -229,7 +243,7 @@ def _flat_rows(
             "makes one of audio"
         )
     rows = []
-    for number, cells in enumerate(lines, 2):
+    for number, cells in lines:
         if not any(cells):
             continue
         cells = [cell.strip() for cell in cells]
@@ -246,10 +260,10 @@ def _flat_rows(
 
 
 def _fma_rows(
-    path: Path, first: list[str], lines: Iterator[list[str]], wanted: set[str]
+    path: Path, first: list[str], lines: Iterator[tuple[int, list[str]]], wanted: set[str]
 ) -> tuple[tuple[str, ...], list[Row]]:
     """The MFCC statistics of FMA's table; its first column is the track id, and its rows have no genre."""
-    header = [first, *(next(lines, [""]) for _ in range(3))]
+    header = [first, *(cells for _, cells in islice(lines, 3))]
     found = tuple(cells[0] if cells else "" for cells in header)
     chosen = [i for i, name in enumerate(first) if name == "mfcc"]
     if found != _FMA_HEADER or not chosen or len({len(cells) for cells in header[:3]}) != 1:
@@ -259,7 +273,7 @@ def _fma_rows(
         )
     columns = tuple(f"mfcc_{header[1][i].strip()}_{header[2][i].strip()}" for i in chosen)
     rows = []
-    for number, cells in enumerate(lines, 5):
+    for number, cells in lines:
         if not cells or cells[0] not in wanted:
             continue
         if len(cells) != len(first):
@@ -283,13 +297,13 @@ def _slices(rows: Sequence[Row]) -> list[tuple[str, int]]:
 
 
 def _stem(filename: str) -> str:
-    name = PurePosixPath(filename)
-    return str(name.with_suffix("")) if name.suffix and not name.suffix[1:].isdecimal() else filename
+    stem, suffix = posixpath.splitext(filename)
+    return stem if suffix.lower() in AUDIO_EXTENSIONS else filename
 
 
 def _slice_s(rows: Sequence[Row]) -> float:
     """What a slice lasts, to a tenth of a second, by the middle of the lengths; 3 s where they say nothing."""
-    lengths = sorted(float(row.length) for row in rows if row.length.isdecimal())
+    lengths = sorted(int(row.length) for row in rows if _LENGTH.fullmatch(row.length))
     return max(0.1, round(lengths[len(lengths) // 2] / TABLE_RATE_HZ, 1)) if lengths else _SLICE_S
 
 

@@ -219,9 +219,13 @@ def _need_audio(directory: Path, paths: Sequence[str], skipped: Sequence[tuple[s
 
 
 def _song_ids(paths: Sequence[str]) -> list[str]:
-    stems = [Path(path).stem for path in paths]
-    n_of = Counter(stems)
-    ids = [stem if n_of[stem] == 1 else os.path.splitext(path)[0] for stem, path in zip(stems, paths, strict=True)]
+    return distinct_ids([Path(path).stem for path in paths], paths)
+
+
+def distinct_ids(names: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """A song id a file: its name, its path without suffix where the name stands twice, or its path as the last way."""
+    n_of = Counter(names)
+    ids = [name if n_of[name] == 1 else os.path.splitext(path)[0] for name, path in zip(names, paths, strict=True)]
     # The same song in two encodings, GENRE/a.mp3 and GENRE/a.wav, differs in nothing but the suffix.
     n_of = Counter(ids)
     return [song_id if n_of[song_id] == 1 else path for song_id, path in zip(ids, paths, strict=True)]

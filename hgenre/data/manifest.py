@@ -175,13 +175,13 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise ManifestError where no manifest can be written at this place, before the work that leads up to it.
+    """Raise ManifestError where no table can be written at this place, before the work that leads up to it.
 
     A folder without any write permission is left alone even by users whom the system would let write, such as root.
     """
     path = Path(path)
     if path.is_dir():
-        raise ManifestError(f"{path}: is a folder; the manifest needs a file name, such as {path / 'manifest.csv'}")
+        raise ManifestError(f"{path}: is a folder; needed is a file name, such as {path / 'songs.csv'}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.parent.stat().st_mode & 0o222:
@@ -190,7 +190,7 @@ def check_writable(path: str | Path) -> None:
             pass
     except OSError as error:
         raise ManifestError(
-            f"{path}: the manifest cannot be written there ({error.strerror}); choose another place (--out)"
+            f"{path}: cannot be written there ({error.strerror}); choose another place (--out)"
         ) from None
 
 

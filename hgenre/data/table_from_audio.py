@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from hgenre.data.layouts import list_songs
+from hgenre.data.layouts import distinct_ids, list_songs
 from hgenre.errors import AudioError, HgenreError, OptionError, TooShortAudioError
 from hgenre.features.table import TABLE_RATE_HZ, table_features
 
@@ -20,16 +20,21 @@ _N_THREADS = 2
 
 @dataclass(frozen=True)
 class TableSong:
-    """An audio file, its name in a table and its genre ("" where unknown); ``fault`` where it is known to be bad."""
+    """An audio file, its song id and its genre ("" where unknown); ``fault`` where it is known to be bad."""
 
     path: Path
-    filename: str
+    song_id: str
     label: str
     fault: str = ""
 
+    @property
+    def filename(self) -> str:
+        """What a table calls it: the song id with the file's suffix, which is taken off when the table is read."""
+        return f"{self.song_id}{self.path.suffix}"
+
 
 def songs_of_sources(sources: Sequence[str | Path]) -> list[TableSong]:
-    """The songs of folders, manifests and audio files, each under a name of its own.
+    """The songs of folders, manifests and audio files, each under an id of its own.
 
     Raises:
         ManifestError: a folder without audio, a table that is no manifest, or ready-made arrays.
@@ -40,11 +45,11 @@ def songs_of_sources(sources: Sequence[str | Path]) -> list[TableSong]:
             manifest = list_songs(source).manifest
             for song in manifest.songs:
                 path = manifest.audio_path(song)
-                songs.append(TableSong(path, _with_suffix(song.song_id, path), song.genre, song.fault))
+                songs.append(TableSong(path, song.song_id, song.genre, song.fault))
         else:
-            songs.append(TableSong(source, source.name, ""))
-    names = [song.filename for song in songs]
-    return [s if names.count(s.filename) == 1 else TableSong(s.path, str(s.path), s.label, s.fault) for s in songs]
+            songs.append(TableSong(source, source.stem, ""))
+    ids = distinct_ids([song.song_id for song in songs], [str(song.path) for song in songs])
+    return [replace(song, song_id=song_id) for song, song_id in zip(songs, ids, strict=True)]
 
 
 def song_rows(song: TableSong, slice_s: float | None = None) -> list[Row]:
@@ -70,7 +75,7 @@ def song_rows(song: TableSong, slice_s: float | None = None) -> list[Row]:
         )
     return [
         (
-            song.filename if slice_s is None else _numbered(song.filename, number),
+            song.filename if slice_s is None else f"{song.song_id}.{number}{song.path.suffix}",
             n_samples,
             table_features(waveform[start : start + n_samples]),
             song.label,
@@ -107,12 +112,3 @@ def rows_of_songs(
     finally:
         pool.shutdown(cancel_futures=True)
     return [row for future in songs_of for row in rows.get(future, [])]
-
-
-def _with_suffix(song_id: str, path: Path) -> str:
-    return song_id if song_id.endswith(path.suffix) else song_id + path.suffix
-
-
-def _numbered(filename: str, number: int) -> str:
-    name = PurePosixPath(filename)
-    return f"{name.with_suffix('')}.{number}{name.suffix}"

@@ -48,12 +48,10 @@ def table_features(waveform: np.ndarray) -> np.ndarray:
     magnitude = np.abs(spectrum)
     power = magnitude**2
     mel_db = librosa.power_to_db(librosa.feature.melspectrogram(S=power, sr=TABLE_RATE_HZ))
-    # In silence librosa warns that there is nothing to tune to.
-    tuning = None if power.any() else 0.0
     harmonic, percussive = (_as_long(librosa.istft(part), waveform) for part in librosa.decompose.hpss(spectrum))
     onsets = librosa.onset.onset_strength(S=mel_db, sr=TABLE_RATE_HZ, aggregate=np.median)
     of: dict[str, Any] = {
-        "chroma_stft": librosa.feature.chroma_stft(S=power, sr=TABLE_RATE_HZ, tuning=tuning),
+        "chroma_stft": librosa.feature.chroma_stft(S=power, sr=TABLE_RATE_HZ, tuning=_tuning(power)),
         "rms": librosa.feature.rms(y=waveform, pad_mode="reflect"),
         "spectral_centroid": librosa.feature.spectral_centroid(S=magnitude, sr=TABLE_RATE_HZ),
         "spectral_bandwidth": librosa.feature.spectral_bandwidth(S=magnitude, sr=TABLE_RATE_HZ),
@@ -66,6 +64,17 @@ def table_features(waveform: np.ndarray) -> np.ndarray:
     tempo = float(librosa.feature.tempo(onset_envelope=onsets, sr=TABLE_RATE_HZ)[0])
     values = {f"{name}_{what}": getattr(np, what)(value) for name, value in of.items() for what in ("mean", "var")}
     return np.array([{**values, "tempo": tempo}[name] for name in TABLE_FEATURES], np.float64)
+
+
+def _tuning(power: np.ndarray) -> float:
+    """``librosa.estimate_tuning`` of (bin, frame); 0 where no frame has a pitch, of which librosa would warn."""
+    import librosa
+
+    pitches_hz, weights = librosa.piptrack(S=power, sr=TABLE_RATE_HZ)
+    pitched = pitches_hz > 0
+    if not pitched.any():
+        return 0.0
+    return float(librosa.pitch_tuning(pitches_hz[pitched & (weights >= np.median(weights[pitched]))]))
 
 
 def _as_long(part: np.ndarray, waveform: np.ndarray) -> np.ndarray:
