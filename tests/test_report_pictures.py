@@ -1,4 +1,5 @@
 import json
+import os
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from itertools import pairwise
@@ -185,10 +186,25 @@ def test_a_run_is_drawn_from_its_folder_the_same_bytes_each_time(tmp_path: Path)
     there = {path.name: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}
     assert there == {name: first[name] for name in left}
 
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "learning.png").write_text("not of this run")
+    draw_run(tmp_path, tmp_path / "mine")
+    assert (tmp_path / "mine" / "learning.png").exists()
+
 
 def write_run(folder: Path, results: dict[str, Any], rows: str) -> None:
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "history.csv").write_text(rows) if rows else (folder / "history.csv").unlink()
+
+
+@pytest.mark.parametrize(
+    ("config", "labels"), [('{"optimiser": null}', ["a", "b"]), ("{}", ["a", "b", "c", "d", "e", "f", "g"])]
+)
+def test_a_run_of_damaged_files_is_told(config: str, labels: list[str], tmp_path: Path) -> None:
+    write_run(tmp_path, {**example(), "labels": labels}, "seed,net\n")
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(HgenreError, match="run the training again"):
+        draw_run(tmp_path)
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
@@ -208,6 +224,13 @@ def test_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
         save_figure(Figure(), tmp_path / "file" / "picture")
 
 
+def test_a_picture_that_cannot_take_its_place_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "picture.png" / "in the way").mkdir(parents=True)
+    with pytest.raises(HgenreError, match=r"picture\.png cannot be written"):
+        save_figure(Figure(), tmp_path / "picture")
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
 def test_the_users_settings_of_matplotlib_return() -> None:
     with matplotlib.rc_context({"font.size": 31.0}):
         figure = confusion_figure(COUNTS, GENRES, "a run")
@@ -218,6 +241,7 @@ def test_the_users_settings_of_matplotlib_return() -> None:
 def test_a_name_is_cut_to_the_room_there_is() -> None:
     assert short(" hip\n hop ") == "hip hop"
     assert short("x" * 30) == "x" * 23 + "…"
+    assert short("a\udcff\x07b") == "a\ufffd\ufffdb"
 
 
 def test_principal_components_are_those_of_the_singular_value_decomposition() -> None:
@@ -358,11 +382,24 @@ def test_a_song_is_drawn_from_its_file(tmp_path: Path) -> None:
         next(song_figures(tmp_path / "short.wav"))
 
 
-def prepared(spec: Any, n_bands: int) -> Prepared:
-    """Six songs in each of three genres, on a split that names them."""
+def test_songs_are_drawn_whatever_their_names_are(tmp_path: Path) -> None:
+    song = tmp_path / ("é" * 120 + ".wav")
+    soundfile.write(song, np.random.default_rng(6).normal(0, 0.1, 8000), 8000)
+    stem, _, figure = next(song_figures(song))
+    assert stem == "é" * 100 + "-waveform"
+    save_figure(figure, tmp_path / stem)
+    odd = os.fsdecode(bytes(tmp_path) + b"/\xff.wav")
+    os.rename(song, odd)
+    stem, _, figure = next(song_figures(Path(odd)))
+    assert figure.get_suptitle().startswith("\ufffd.wav: waveform")
+    check_files(save_figure(figure, tmp_path / stem))
+
+
+def prepared(spec: Any, n_bands: int, genres: tuple[str, ...] = ("a", "b", "c", "d")) -> Prepared:
+    """Six songs in each genre, on a split that names them."""
     songs = tuple(
         Song(f"{genre}.{k}", f"{genre}.{k}.wav", genre, split=("train", "valid", "test")[k % 3])
-        for genre in ("a", "b", "c")
+        for genre in genres
         for k in range(6)
     )
     frames = {s.song_id: np.random.default_rng(i).normal(size=(n_bands, 40)).astype("f") for i, s in enumerate(songs)}
@@ -370,7 +407,7 @@ def prepared(spec: Any, n_bands: int) -> Prepared:
     return Prepared(
         config=config,
         manifest=Manifest(songs, Path()),
-        labels=Labels(("a", "b", "c")),
+        labels=Labels(genres),
         songs=songs,
         source=FrameSource(spec, songs, frames.__getitem__, {}),
         slices=SliceSpec(4, 4),
@@ -386,8 +423,14 @@ def test_the_music_of_a_configuration_is_drawn() -> None:
     shown = figures["mel-genres"].axes[1].images[0].get_array()
     assert np.array_equal(np.asarray(shown), ready.source.frames("b.0"))
     assert "12 training" not in (told := figures["mfcc-means"].get_suptitle())
-    assert "6 training and 6 test songs" in told
+    assert "8 training and 8 test songs" in told
     assert first_songs(ready.songs)["c"].song_id == "c.0"
+    assert [axes.get_title(loc="left").strip() for axes in figures["mel-three-genres"].axes[:3]] == ["a", "c", "d"]
+
+
+def test_of_three_genres_every_genre_is_drawn_once() -> None:
+    drawn = [(stem, caption) for stem, caption, _ in music_figures(prepared(ARRAYS, 4, ("a", "b", "c")))]
+    assert [stem for stem, _ in drawn] == ["pca", "mel-genres", "mfcc-means"]
 
 
 def test_a_feature_table_has_principal_components_alone() -> None:

@@ -1,5 +1,6 @@
 """Pictures of music: songs in the plane of their features, spectrograms, cepstra on two splits, one song in time."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ MAX_COLOURED = 20
 """With more genres the largest have colours and the others are grey."""
 
 MAX_PANELS = 20
+
+MAX_STEM_BYTES = 200
+"""Of a song's name in the names of its pictures: file systems take 255 in all."""
 
 TOLD_HZ = (500, 1000, 2000, 4000, 8000, 16000)
 
@@ -264,8 +268,9 @@ def spectral_shape(waveform: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarra
 def music_figures(prepared: "Prepared") -> Iterator[tuple[str, str, "Figure"]]:
     """File stem, caption and figure of every picture of a configuration's songs.
 
-    Principal components; spectrograms of three genres and of every genre, each by the song whose id comes first; mean
-    cepstra on the training and test part of the configuration's split. Feature tables have the first alone.
+    Principal components; spectrograms of three genres, where there are more, and of every genre, each by the song whose
+    id comes first; mean cepstra on the training and test part of the configuration's split. Feature tables have the
+    first alone.
 
     Raises:
         FeatureError: songs have one feature only.
@@ -286,8 +291,10 @@ def music_figures(prepared: "Prepared") -> Iterator[tuple[str, str, "Figure"]]:
         return
     firsts = first_songs(prepared.songs)
     what = "cepstra" if isinstance(spec, CepstralSpec) else "mel spectrograms"
-    several = [labels.genres[i] for i in sorted({0, len(labels) // 2, len(labels) - 1})]
-    for stem, genres in (("mel-three-genres", several), ("mel-genres", labels.genres[:MAX_PANELS])):
+    chosen = {"mel-genres": labels.genres[:MAX_PANELS]}
+    if len(labels) > 3:
+        chosen = {"mel-three-genres": tuple(labels.genres[i] for i in (0, len(labels) // 2, -1)), **chosen}
+    for stem, genres in chosen.items():
         heard = [_excerpt(firsts[genre], frames, spec) for genre in genres]
         told = f"{len(genres)} of {len(labels)} genres" if len(genres) < len(labels) else f"all {len(labels)} genres"
         heading = f"{name}: {what} of {told}, the first song of each by id, its first {SHOWN_S:.0f} s"
@@ -318,10 +325,11 @@ def song_figures(path: Path) -> Iterator[tuple[str, str, "Figure"]]:
             path,
             f"holds {facts.duration_s:.3f} s; needed {N_FFT} samples, {N_FFT / facts.sample_rate_hz:.3f} s, to draw",
         )
+    stem = os.fsencode(path.stem)[:MAX_STEM_BYTES].decode(errors="ignore")
     heading = f"{short(path.name, 60)}: waveform, spectral centroid and rolloff"
-    yield f"{path.stem}-waveform", "Waveform", waveform_figure(waveform, facts.sample_rate_hz, heading)
+    yield f"{stem}-waveform", "Waveform", waveform_figure(waveform, facts.sample_rate_hz, heading)
     heading = f"{short(path.name, 60)}: mel spectrogram, {spec.n_mels} bands"
-    yield f"{path.stem}-mel", "Mel spectrogram", spectrograms_figure([Excerpt("", "", heard)], spec, heading)
+    yield f"{stem}-mel", "Mel spectrogram", spectrograms_figure([Excerpt("", "", heard)], spec, heading)
 
 
 def first_songs(songs: "Sequence[Song]") -> "dict[str, Song]":

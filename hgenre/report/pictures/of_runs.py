@@ -198,7 +198,7 @@ def draw_run(folder: Path, out: Path | None = None) -> dict[str, list[Path]]:
         drawn[caption] = save_figure(figure, place / stem)
         stale.discard(stem)
     # What an earlier run in this folder had, such as a tree, is none of this one's.
-    for stem in stale:
+    for stem in stale if out is None else ():
         for form in FORMS:
             (place / f"{stem}.{form}").unlink(missing_ok=True)
     return drawn
@@ -216,6 +216,7 @@ def read_run(folder: Path) -> tuple[Mapping[str, Any], Rows, str]:
         rows = list(csv.DictReader(history.read_text(encoding="utf-8").splitlines())) if history.is_file() else []
         config = folder / "config.json"
         optimiser = json.loads(config.read_text(encoding="utf-8")).get("optimiser", {}) if config.is_file() else {}
+        keep = str(optimiser.get("keep", "best"))
     except FileNotFoundError:
         raise HgenreError(
             f"{folder} is no run: it has no results.json, which train-tree, train and cross-validate write; "
@@ -223,7 +224,7 @@ def read_run(folder: Path) -> tuple[Mapping[str, Any], Rows, str]:
         ) from None
     except (OSError, ValueError, AttributeError) as error:
         raise HgenreError(f"{folder}: the run's files cannot be read ({error}); run the training again") from None
-    return results, rows, optimiser.get("keep", "best")
+    return results, rows, keep
 
 
 def run_figures(results: Mapping[str, Any], rows: Rows, keep: str) -> Iterator[tuple[str, str, "Figure"]]:

@@ -4,7 +4,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,8 @@ def style() -> Iterator[None]:
 
 
 def short(name: str, length: int = MAX_NAME) -> str:
-    """A name on one line and of a length that axes have room for."""
-    line = " ".join(name.split())
+    """A name on one line and of a length that axes have room for; signs that cannot be shown are replaced by \ufffd."""
+    line = "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(name.split()))
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
@@ -111,5 +111,8 @@ def save_figure(figure: "Figure", path_stem: Path) -> list[Path]:
             os.replace(beside, path)
         except OSError as error:
             raise HgenreError(f"{path} cannot be written ({error.strerror}); choose another place (--out)") from None
+        finally:
+            with suppress(OSError):
+                beside.unlink()
         written.append(path)
     return written
