@@ -58,6 +58,16 @@ def test_classifiers_stand_side_by_side_flat_and_as_trees(config: RunConfig, mon
     assert "The tree of nets has" not in report
 
 
+def test_a_mixed_tree_that_cannot_be_fitted_is_a_row_and_no_end(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    found = baselines(config, ["gaussian_nb"], mixed=("xgboost", "svm"), n_folds=2)
+    assert list(found["models"]) == ["gaussian_nb", "gaussian_nb tree"]
+    assert found["not_run"]["xgboost over svm tree"].startswith("the classifier xgboost needs the package")
+    assert "| xgboost over svm tree | not run | – | – | – | – |" in render_baselines(found)
+
+
 def test_a_mixed_tree_has_its_kinds_where_they_were_put(config: RunConfig) -> None:
     found = baselines(config, ["majority"], mixed=("svm", "majority"), n_folds=2)
     prepared = prepare_under(config, "song")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from hgenre.data.splits import clusters
-from hgenre.errors import ConfigError, HgenreError, ManifestError
+from hgenre.errors import ConfigError, FeatureError, HgenreError, ManifestError
+from hgenre.metrics.intervals import wilson
 from hgenre.report.protocols import leak_sentence, render_leak
-from hgenre.studies.protocols import Learners, figures, leak, learn, prepare_under, without_rivals
-from hgenre.training.prepare import fold_ids
+from hgenre.studies import protocols as module
+from hgenre.studies.protocols import Found, Learners, figures, leak, learn, prepare_under, without_rivals
+from hgenre.training.prepare import Prepared, fold_ids
 from tests.planted_tables import planted_table
 
 KNN = Learners(net=False, classical=("knn",))
@@ -119,6 +122,64 @@ def test_models_are_told_apart_by_name(tmp_path: Path) -> None:
     assert [found.models[name][1] for name in names] == ["flat", "tree"] * 2
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("n_slices", "slices_per_song", "each", "epochs"),
+    [(30, 30, 1, 40), (30, 90, 3, 40), (30, 6, 1, 8), (30, 33, 1, 40), (30, 1, 1, 1), (1, 4, 4, 40)],
+)
+def test_shuffled_slices_are_drawn_as_often_as_those_of_whole_songs(
+    tmp_path: Path, n_slices: int, slices_per_song: int, each: int, epochs: int
+) -> None:
+    """So that a leak is one of songs, and not of a longer training."""
+    optimiser = {"slices_per_song": slices_per_song, "epochs": 40}
+    config = planted_table(tmp_path, n_slices=n_slices, optimiser=optimiser)
+    own = prepare_under(config, "slice-random").config.optimiser
+    assert (own.slices_per_song, own.epochs) == (each, epochs)
+    assert prepare_under(config, "song").config.optimiser == config.optimiser
+
+
+def test_trees_of_classifiers_need_groups(tmp_path: Path) -> None:
+    prepared = prepare_under(planted_table(tmp_path, n_slices=4), "song")
+    with pytest.raises(
+        ConfigError, match=r"tree\.groups: is missing, and a tree of classifiers is one of given groups;"
+    ):
+        learn(prepared, fold_ids(prepared, 2), Learners(net=False, tree=True, classical=("svm",)))
+
+
+def test_nets_have_a_tree_where_classifiers_have_none(tmp_path: Path) -> None:
+    optimiser = {"epochs": 1, "batch_size": 16}
+    net = {"kind": "mlp", "dense_widths": [4]}
+    prepared = prepare_under(planted_table(tmp_path, n_slices=4, n_genres=2, net=net, optimiser=optimiser), "song")
+    found = learn(prepared, fold_ids(prepared, 2)[:1], Learners(tree=True, classical=("svm",)))
+    assert list(found.answers) == ["flat", "tree", "svm"]
+    assert found.warnings == (
+        "tree.groups is missing, and a tree of classifiers is one of given groups: the classifiers are flat",
+    )
+
+
+def test_a_protocol_in_which_a_node_has_no_songs_is_a_reason_and_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_artists(prepared: Prepared, *arguments: Any, **named: Any) -> Found:
+        if prepared.config.data.protocol == "artist":
+            raise FeatureError("node 'root' has 3 training and 0 validation songs")
+        return learn(prepared, *arguments, **named)
+
+    monkeypatch.setattr(module, "learn", without_artists)
+    found = leak(planted_table(tmp_path, n_slices=5), KNN, n_folds=2)
+    assert list(found["protocols"]) == ["slice-random", "song"]
+    assert found["not_run"] == {"artist": "node 'root' has 3 training and 0 validation songs"}
+
+
+def test_where_all_is_right_the_interval_knows_how_few_artists_there_are(tmp_path: Path) -> None:
+    prepared = prepare_under(planted_table(tmp_path, genre_signal=100.0, n_slices=10), "song")
+    answers = learn(prepared, fold_ids(prepared, 2), KNN).answers["knn"]
+    found = figures(answers, prepared.labels)["slice"]
+    assert (found["accuracy"], found["n"]) == (1.0, 240)
+    assert found["interval"] == pytest.approx(wilson(12, 12))
+    wrong = [replace(o, true_idx=(o.true_idx + 1) % 3) for o in answers]
+    assert figures(wrong, prepared.labels)["slice"]["interval"] == pytest.approx(wilson(0, 12))
 
 
 def test_studies_train_no_rivals(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hgenre.baselines.pipelines import ClassifierKind
 from hgenre.data.manifest import Manifest
-from hgenre.errors import ConfigError
+from hgenre.errors import ConfigError, HgenreError
 from hgenre.evaluate import compare
 from hgenre.held_out import TREE
 from hgenre.studies.folds import classifiers_out_of_fold
@@ -82,11 +82,15 @@ def baselines(
         root, specialist = mixed
         name = model_name(f"{root} over {specialist}", TREE)
         on_progress(learners.n / n_steps, name, None)
-        folds = classifiers_out_of_fold(prepared, held_out, root, specialist, seed=prepared.config.seeds[0])
-        trees[name] = folds
-        results["models"][name] = figures(folds.answers[TREE], prepared.labels)
-        results["seconds"][name] = folds.seconds
-        warnings += folds.warnings
+        try:
+            folds = classifiers_out_of_fold(prepared, held_out, root, specialist, seed=prepared.config.seeds[0])
+        except HgenreError as error:
+            results["not_run"][name] = str(error)
+        else:
+            trees[name] = folds
+            results["models"][name] = figures(folds.answers[TREE], prepared.labels)
+            results["seconds"][name] = folds.seconds
+            warnings += folds.warnings
     control = model_name(CONTROL, TREE)
     both = {TREE, control} <= set(found.answers)
     return {

@@ -9,11 +9,11 @@ import numpy as np
 
 from hgenre.baselines.pipelines import ClassifierKind
 from hgenre.data.manifest import Manifest, Song
-from hgenre.errors import ConfigError, HgenreError, ManifestError
+from hgenre.errors import ConfigError, FeatureError, HgenreError, ManifestError
 from hgenre.evaluate import SongOutcome, scores
 from hgenre.held_out import FLAT
 from hgenre.labels import Labels
-from hgenre.metrics.intervals import paired_bootstrap
+from hgenre.metrics.intervals import paired_bootstrap, wilson
 from hgenre.results import CHIEF
 from hgenre.studies.folds import OutOfFold, classifiers_out_of_fold, nets_out_of_fold
 from hgenre.training.config import FoldProtocol, RivalsConfig, RunConfig
@@ -33,7 +33,7 @@ class Learners:
 
     Attributes:
         net: the configuration's flat net.
-        tree: a tree beside each flat model, of nets or classifiers; the configuration has groups then.
+        tree: a tree beside each flat model, of nets or classifiers; classifiers need groups that are given.
         classical: classifiers that learn from the same slices.
     """
 
@@ -92,7 +92,7 @@ def prepare_under(
 ) -> Prepared:
     """A configuration's songs made ready for a protocol that need not be its own.
 
-    Under ``slice-random`` each slice is a song, and an epoch has about as many slices as one over whole songs.
+    Under ``slice-random`` each slice is a song, and nets learn from about as many slices as from whole songs.
 
     Raises:
         ConfigError: under ``artist`` no song has an artist.
@@ -101,7 +101,7 @@ def prepare_under(
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
     if protocol == "artist" and not any(song.artist for song in prepared.songs):
         raise ConfigError(config.name, [("data.protocol", "is 'artist', but no song's artist is known")])
-    return _with_equal_epochs(prepared) if protocol == "slice-random" else prepared
+    return _with_equal_work(prepared) if protocol == "slice-random" else prepared
 
 
 def under_protocol(
@@ -140,12 +140,18 @@ def learn(
     """Learners on songs made ready, with these ids set aside in turn; see ``under_protocol``.
 
     Raises:
+        ConfigError: trees of classifiers alone, and no groups.
         HgenreError: why the first classifier could not be fitted, where nothing else could be either.
     """
     seed = prepared.config.seeds[0]
     answers: dict[str, Sequence[SongOutcome]] = {}
     seconds: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
+    if learners.tree and learners.classical and prepared.config.tree.groups is None:
+        problem = "is missing, and a tree of classifiers is one of given groups"
+        if not learners.net:
+            raise ConfigError(prepared.config.name, [("tree.groups", f"{problem}; give the groups")])
+        warnings = (f"tree.groups {problem}: the classifiers are flat",)
     sizes: Sequence[Mapping[str, int]] = []
     classical: dict[ClassifierKind, OutOfFold] = {}
     failed: dict[str, HgenreError] = {}
@@ -195,12 +201,18 @@ def without_rivals(config: RunConfig) -> RunConfig:
     return replace(config, rivals=RivalsConfig(flat_ensembles=False, shared_trunk=False))
 
 
-def _with_equal_epochs(prepared: Prepared) -> Prepared:
-    """Slices as songs, drawn so often that an epoch has about as many slices as one over whole songs."""
+def _with_equal_work(prepared: Prepared) -> Prepared:
+    """Slices as songs, from which nets draw about as often in all as from whole songs.
+
+    A slice is drawn once an epoch at least, so there are fewer epochs where songs have more slices than are drawn.
+    """
     n_songs = len({_song_of(song.song_id) for song in prepared.songs})
     optimiser = prepared.config.optimiser
-    each = max(1, round(optimiser.slices_per_song * n_songs / len(prepared.songs)))
-    return replace(prepared, config=replace(prepared.config, optimiser=replace(optimiser, slices_per_song=each)))
+    wanted = optimiser.slices_per_song * n_songs / len(prepared.songs)
+    each, epochs = max(1, round(wanted)), max(1, round(optimiser.epochs * min(1.0, wanted)))
+    return replace(
+        prepared, config=replace(prepared.config, optimiser=replace(optimiser, slices_per_song=each, epochs=epochs))
+    )
 
 
 def _song_of(slice_id: str) -> str:
@@ -211,11 +223,16 @@ def figures(answers: Sequence[SongOutcome], labels: Labels) -> dict[str, Any]:
     """Scores over songs and slices as ``results.json`` holds them, a slice's interval drawn over artists' songs.
 
     Slices of one song are no independent evidence, so Wilson's interval, which the song score has, would be too narrow.
+    Where all of them are right, or none, no draw differs from another: then it is Wilson's of as many artists.
     """
     found = {kind: own.to_json() for kind, own in scores(answers, labels).items()}
     right = np.concatenate([o.slice_genre_idx == o.true_idx for o in answers])
     clusters = np.repeat([o.cluster for o in answers], [len(o.slice_genre_idx) for o in answers])
-    found["slice"]["interval"] = paired_bootstrap(right, np.zeros_like(right), seed=0, clusters=clusters)
+    if right.all() or not right.any():
+        n_clusters = len(np.unique(clusters))
+        found["slice"]["interval"] = wilson(n_clusters if right.all() else 0, n_clusters)
+    else:
+        found["slice"]["interval"] = paired_bootstrap(right, np.zeros_like(right), seed=0, clusters=clusters)
     return found
 
 
@@ -264,7 +281,7 @@ def leak(
         try:
             held_out = fold_ids(prepared, n_folds)[:folds_run]
             found = learn(prepared, held_out, learners, command=command, on_progress=report)
-        except ManifestError as error:
+        except (ManifestError, FeatureError) as error:
             results["not_run"][protocol], failed = str(error), error
             continue
         results["protocols"][protocol] = described(found)
