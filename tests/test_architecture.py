@@ -123,11 +123,18 @@ def loaded_by(script: str, *arguments: object, cwd: Path | None = None) -> set[s
     return set(done.stdout.splitlines()[-1].split())
 
 
-HEAVY = {"jax", "flax", "librosa", "sklearn", "numpy", "scipy", "pandas", "optax", "pydantic", "av", "soundfile"}
+HEAVY = {
+    *("jax", "flax", "librosa", "sklearn", "numpy", "scipy", "pandas", "optax", "pydantic", "av", "soundfile"),
+    *("matplotlib", "h5py", "xgboost", "numba"),
+}
 
 
 def test_importing_hgenre_costs_nothing() -> None:
     assert not loaded_by("import hgenre") & (HEAVY | {"typer", "rich"})
+
+
+def test_the_usual_prediction_is_read_without_typer() -> None:
+    assert not loaded_by("import hgenre.cli, hgenre.cli.answers") & (HEAVY | {"typer", "rich"})
 
 
 def test_help_is_instant() -> None:
@@ -156,4 +163,4 @@ assert answer.genre == sys.argv[3], answer
 """
     names = loaded_by(script, tmp_path / "bundle", tmp_path / "noise.wav", getattr(warm, "genre", warm))
     assert "jaxlib" in names
-    assert names & ((HEAVY | {"matplotlib", "typer", "rich"}) - {"numpy", "soundfile"}) == set()
+    assert names & ((HEAVY | {"typer", "rich"}) - {"numpy", "soundfile"}) == set()

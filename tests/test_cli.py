@@ -18,7 +18,10 @@ from hgenre.data.manifest import Manifest
 from hgenre.shipped import shipped_bundles
 from tests.conftest import GENRES, Finished
 
-HEAVY = ["av", "flax", "jax", "librosa", "numpy", "optax", "pandas", "scipy", "sklearn", "soundfile"]
+HEAVY = [
+    *("av", "flax", "h5py", "jax", "librosa", "matplotlib", "numpy", "optax", "pandas", "scipy", "sklearn"),
+    *("soundfile", "xgboost"),
+]
 COMMANDS = [
     "predict",
     "index",
@@ -32,10 +35,13 @@ COMMANDS = [
     "leak",
     "ablate",
     "baselines",
+    "reproduce",
+    "pictures",
     "inspect",
     "models",
     "doctor",
     "demo-corpus",
+    "features",
 ]
 LOADED = "import json, sys; print(json.dumps([name for name in sys.argv[1:] if name in sys.modules]))"
 

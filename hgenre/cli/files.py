@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 if TYPE_CHECKING:
     from hgenre.data.manifest import Manifest
 
@@ -25,6 +23,8 @@ def audio_files(songs: Iterable[Path]) -> Iterator[Path]:
 def songs_of(manifest: Path, split: str | None) -> "Manifest":
     """The manifest's songs, or those of one split; wrong usage where that split has none."""
     from dataclasses import replace
+
+    import typer  # not above: the usual predict command does without
 
     from hgenre.data.manifest import read_manifest
 
