@@ -171,6 +171,13 @@ def test_a_fold_of_the_dropped_genre_alone_is_no_matter(prepared: Prepared) -> N
     assert found["dropped"]["genre1"]["n_songs"] == sum(not song_id.startswith("genre1") for song_id in held_out[1])
 
 
+def test_p_values_of_shuffled_slices_are_called_too_small(tmp_path: Path) -> None:
+    prepared = prepare_under(planted_table(tmp_path, n_slices=4), "slice-random")
+    found = ablate(prepared, fold_ids(prepared, 2), ["genre0"], Learners(net=False, classical=("svm",)))
+    report = render_ablation({"name": "x", "command": "x", "protocol": "slice-random", "folds": 2, **found})
+    assert "McNemar's p takes slices of one song for independent: too small." in report
+
+
 def test_what_could_not_be_fitted_is_told(prepared: Prepared) -> None:
     few = [[song.song_id for song in prepared.songs if int(song.song_id[-1]) > 1]]
     found = ablate(prepared, few, ["genre0"], Learners(net=False, tree=True, classical=("knn", "svm")))

@@ -111,6 +111,20 @@ def test_without_groups_there_are_no_trees(tmp_path: Path) -> None:
         baselines(config, ["gaussian_nb"], mixed=("svm", "knn"))
 
 
+def test_shuffled_slices_have_the_intervals_of_slices(tmp_path: Path) -> None:
+    config = planted_table(tmp_path, n_slices=10, song_signal=10.0, data={"protocol": "slice-random"})
+    found = baselines(config, ["gaussian_nb", "knn"], n_folds=2)
+    knn = found["models"]["knn"]["slice"]
+    low, high = knn["interval"]
+    report = render_baselines(found)
+    assert "| model | slices right | 95 % interval | seconds |" in report
+    assert f"| knn | {100 * knn['accuracy']:.1f} % | {100 * low:.1f} to {100 * high:.1f} | " in report
+    assert (
+        f"has most slices right, {100 * max(m['slice']['accuracy'] for m in found['models'].values()):.1f} %" in report
+    )
+    assert "2 folds, of which 2 took their turn as the songs set aside; 240 slices answered." in report
+
+
 @pytest.mark.parametrize(
     ("n_right", "said"),
     [

@@ -5,7 +5,7 @@ from typing import Any
 
 from hgenre.report.figures import bullets, is_sure, paired, percent, points
 from hgenre.report.markdown import PROTOCOLS
-from hgenre.report.protocols import NETS
+from hgenre.report.protocols import LEAKY, NETS
 from hgenre.report.table import escape, table
 
 Json = Mapping[str, Any]
@@ -90,8 +90,8 @@ def _measured(results: Json) -> Iterable[str]:
         f"{protocol}: {PROTOCOLS[protocol]}. {results['folds']} folds, of which {results['n_folds']} took their turn "
         "as the songs set aside."
     )
-    if protocol == "slice-random":
-        yield "A song of these tables is a slice."
+    if protocol == LEAKY:
+        yield "A song of these tables is a slice, and McNemar's p takes slices of one song for independent: too small."
     yield (
         "Intervals are paired bootstraps over artists (songs where artists are unknown); no p-value is corrected for "
         "how many genres were dropped or looked at."

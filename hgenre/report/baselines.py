@@ -5,7 +5,7 @@ from typing import Any
 
 from hgenre.report.figures import bullets, interval, is_sure, paired, percent
 from hgenre.report.markdown import PROTOCOLS
-from hgenre.report.protocols import NETS
+from hgenre.report.protocols import LEAKY, NETS
 from hgenre.report.table import escape, table
 
 Json = Mapping[str, Any]
@@ -14,21 +14,23 @@ Json = Mapping[str, Any]
 def render_baselines(results: Json) -> str:
     """Markdown report of ``hgenre.studies.baselines.baselines``."""
     models, seconds = results["models"], results["seconds"]
-    header = ["model", "songs right", "95 % interval", "slices right", "95 % interval", "seconds"]
+    # A song of the leaky protocol is a slice, and Wilson's interval would take slices of one song for independent.
+    figures = ("slice",) if results["protocol"] == LEAKY else ("song", "slice")
+    header = ["model", *(cell for f in figures for cell in (f"{f}s right", "95 % interval")), "seconds"]
     time_of = {"flat" if kind == "nets" else kind: took for kind, took in seconds.items()}
     rows = [
         [
             name,
-            *(cell for figure in ("song", "slice") for cell in _right(model[figure])),
+            *(cell for figure in figures for cell in _right(model[figure])),
             f"{time_of[name]:.1f}" if name in time_of else "–",
         ]
         for name, model in models.items()
     ]
-    rows += [[kind, "not run", *["–"] * 4] for kind in results["not_run"]]
+    rows += [[kind, "not run", *["–"] * (len(header) - 2)] for kind in results["not_run"]]
     sections = [
         f"# {escape(results['name'])}: classical classifiers",
         table(header, rows),
-        bullets([*best_sentence(models), *_trees(results), *_control(results)]),
+        bullets([*best_sentence(models, figures[0]), *_trees(results), *_control(results)]),
         "## How it was measured",
         bullets(_measured(results)),
         f"~~~text\n{results['command']}\n~~~",
@@ -36,15 +38,15 @@ def render_baselines(results: Json) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def best_sentence(models: Json) -> Iterable[str]:
-    """Which model has most songs right, and which of the others these songs do not tell from it."""
+def best_sentence(models: Json, figure: str = "song") -> Iterable[str]:
+    """Which model has most songs (or slices) right, and which of the others these songs do not tell from it."""
     if len(models) < 2:
         return
-    best = max(models, key=lambda name: models[name]["song"]["accuracy"])
-    low = models[best]["song"]["interval"][0]
-    near = [name for name, m in models.items() if name != best and m["song"]["interval"][1] >= low]
+    best = max(models, key=lambda name: models[name][figure]["accuracy"])
+    low = models[best][figure]["interval"][0]
+    near = [name for name, m in models.items() if name != best and m[figure]["interval"][1] >= low]
     untold = f"; the intervals of {escape(', '.join(near))} overlap its own" if near else "; no other interval overlaps"
-    yield f"{escape(best)} has most songs right, {percent(models[best]['song']['accuracy'])}{untold}."
+    yield f"{escape(best)} has most {figure}s right, {percent(models[best][figure]['accuracy'])}{untold}."
 
 
 def _right(scores: Json) -> tuple[str, str]:
@@ -68,10 +70,8 @@ def _measured(results: Json) -> Iterable[str]:
     protocol, n = results["protocol"], results["n_songs"]["test"]
     yield (
         f"{protocol}: {PROTOCOLS[protocol]}. {results['n_folds']} folds, of which {results['folds_run']} took their "
-        f"turn as the songs set aside; {sum(n)} songs answered."
+        f"turn as the songs set aside; {sum(n)} {'slices' if protocol == LEAKY else 'songs'} answered."
     )
-    if protocol == "slice-random":
-        yield "A song of this table is a slice."
     if results["ledgers"]:
         yield (
             "Seconds are those of a flat model and its tree together. What is said of a flat net holds for the flat "

@@ -5,6 +5,7 @@ from typing import Any
 
 from hgenre.metrics.intervals import difference_of_independent, wilson
 from hgenre.report.figures import bullets, interval, percent, points
+from hgenre.report.protocols import LEAKY
 from hgenre.report.table import escape, table
 
 Json = Mapping[str, Any]
@@ -12,16 +13,19 @@ Json = Mapping[str, Any]
 HEADER = ["system", "recipe", "reported", "ours", "95 % interval", "on", "protocol", "the two"]
 
 
-def render_reproductions(found: Sequence[Json], command: str, curves: Mapping[str, str] | None = None) -> str:
+def render_reproductions(
+    found: Sequence[Json], command: str, curves: Mapping[str, str] | None = None, *, folder: str = "configs/seeds"
+) -> str:
     """Markdown of recipes' results, see ``hgenre.studies.recipes.reproduce``; every figure in it is read from them.
 
     Args:
         curves: recipe -> path of a picture of its learning curves, relative to the page.
+        folder: where the recipes are.
     """
     seconds = sum(results.get("seconds", 0.0) for results in found)
     parts = [
-        "# The systems that hgenre grew from",
-        f"Each row is a published figure, and beside it ours, by the recipe of that name in `configs/seeds/`. "
+        "# Published systems beside ours",
+        f"Each row is a published figure, and beside it ours, by the recipe of that name in `{folder}/`. "
         f"All of it was written by\n\n~~~text\n{command}\n~~~\n\nin {_time(seconds)} of "
         "training and judging. `hgenre reproduce NAME` runs one of them.",
         rows_table(found),
@@ -30,8 +34,10 @@ def render_reproductions(found: Sequence[Json], command: str, curves: Mapping[st
                 "Intervals: Wilson's for songs; for slices drawn over artists, because slices of a song, and songs of "
                 "an artist, are no independent evidence.",
                 "*the two*: our figure less the reported one, with its interval (Newcombe) where it is known on how "
-                "many the reported one rests; a difference is *beyond chance* where that interval leaves out 0. Where "
-                "our songs are of other genres than the report's, the figures are not held against each other.",
+                "many songs the reported one rests; a difference is *beyond chance* where that interval leaves out 0. "
+                "Of reported slices nobody knows how many songs they are of, and nothing is corrected for the number "
+                "of rows. Where our songs are of other genres than the report's, the figures are not held against "
+                "each other.",
             ]
         ),
         *_leaks(found),
@@ -47,13 +53,17 @@ def rows_table(found: Sequence[Json]) -> str:
 
 
 def ours(results: Json, reported: Json) -> dict[str, Any] | None:
-    """Our figure beside a reported one: ``accuracy``, ``interval``, ``n``, ``protocol``; None where there is none."""
+    """Our figure beside a reported one: ``accuracy, interval, n, unit, protocol``; None where there is none.
+
+    A song of the leaky protocol is a slice, and has a slice's interval.
+    """
     protocol = reported["protocol"] or next(iter(results["protocols"]), "")
     models = results["protocols"].get(protocol, {}).get("models", {})
     if reported["model"] not in models:
         return None
-    figure = models[reported["model"]][reported["figure"]]
-    return {**{key: figure[key] for key in ("accuracy", "interval", "n")}, "protocol": protocol}
+    unit = "slice" if protocol == LEAKY else reported["figure"]
+    figure = models[reported["model"]][unit]
+    return {**{key: figure[key] for key in ("accuracy", "interval", "n")}, "unit": unit, "protocol": protocol}
 
 
 def _row(results: Json, reported: Json) -> list[str]:
@@ -62,17 +72,19 @@ def _row(results: Json, reported: Json) -> list[str]:
     head = [name, results["name"], said]
     if "not_run" in results:
         return [*head, f"not run: {results['not_run']}", "", "", "", ""]
-    if "ablation" in results:
-        return [*head, *_ablated(results)]
+    cells = _ablated(results, reported["model"]) if "ablation" in results else _measured(results, reported)
+    return [*head, *(cells or [f"not run: {_why_not(results, reported['model'])}", "", "", "", ""])]
+
+
+def _measured(results: Json, reported: Json) -> list[str] | None:
+    """Our figure, its interval, on what, under which protocol, and what it is to the reported one."""
     figure = ours(results, reported)
     if figure is None:
-        return [*head, f"not run: {_why_not(results, reported['model'])}", "", "", "", ""]
-    unit = "slices" if reported["figure"] == "slice" or figure["protocol"] == "slice-random" else "songs"
+        return None
     return [
-        *head,
         percent(figure["accuracy"]),
         interval(figure["interval"]),
-        f"{figure['n']} {unit}",
+        f"{figure['n']} {figure['unit']}s",
         figure["protocol"],
         _beside(figure, reported),
     ]
@@ -80,7 +92,8 @@ def _row(results: Json, reported: Json) -> list[str]:
 
 def _why_not(results: Json, model: str) -> str:
     """Why a model has no figures: its kind of classifier could not be fitted."""
-    reasons = (own.get("not_run", {}).get(model.split()[0]) for own in results["protocols"].values())
+    studies = [*results["protocols"].values(), *([results["ablation"]] if "ablation" in results else [])]
+    reasons = (own["not_run"].get(model.split()[0]) for own in studies)
     return next(filter(None, reasons), f"no model {model}")
 
 
@@ -95,7 +108,7 @@ def _beside(figure: Json, reported: Json) -> str:
         return "other genres"
     theirs = reported["percent"] / 100
     difference = figure["accuracy"] - theirs
-    if reported["n"] is None:
+    if reported["n"] is None or figure["unit"] == "slice":
         return points(difference)
     low, high = difference_of_independent(
         figure["accuracy"], figure["interval"], theirs, wilson(round(theirs * reported["n"]), reported["n"])
@@ -104,15 +117,17 @@ def _beside(figure: Json, reported: Json) -> str:
     return f"{points(difference)} ({points(low)} to {points(high)}), {verdict}"
 
 
-def _ablated(results: Json) -> list[str]:
+def _ablated(results: Json, model: str) -> list[str] | None:
+    """The same five cells of what a dropped genre gives the others."""
     (own,) = results["ablation"]["dropped"].values()
-    model = own["models"]["flat"]
-    change, barred = model["change"], model["change_barred"]
+    if model not in own["models"]:
+        return None
+    change, barred = own["models"][model]["change"], own["models"][model]["change_barred"]
     low, high = change["interval"]
     return [
         f"{points(change['difference'])}; {points(barred['difference'])} by barring the answer alone",
         f"{points(low)} to {points(high)}",
-        f"{change['n']} songs",
+        f"{change['n']} {'slices' if results['protocol'] == LEAKY else 'songs'}",
         results["protocol"],
         "",
     ]
@@ -172,11 +187,12 @@ def _recipe(results: Json, curves: str | None) -> Iterable[str]:
     for protocol, own in results["protocols"].items():
         yield _protocol(protocol, own, recipe)
     if "ablation" in results:
-        yield _ablation(results)
+        yield from _ablation(results)
     if curves:
         yield f"![Learning curves of {results['name']}: training and validation by epoch]({curves})"
-    notes = [*recipe["differences"], *results.get("warnings", [])[:5]]
-    hidden = len(results.get("warnings", [])) - 5
+    warnings = results.get("warnings", results.get("ablation", {}).get("warnings", []))
+    notes = [*recipe["differences"], *warnings[:5]]
+    hidden = len(warnings) - 5
     if hidden > 0:
         notes.append(f"and {hidden} more warnings of that kind")
     if notes:
@@ -184,36 +200,35 @@ def _recipe(results: Json, curves: str | None) -> Iterable[str]:
 
 
 def _protocol(protocol: str, own: Json, recipe: Json) -> str:
+    figures = ("slice",) if protocol == LEAKY else ("song", "slice")
     sides = "; ".join(f"{_range(counts)} {side}" for side, counts in own["n_songs"].items() if any(counts))
-    unit = "slices" if protocol == "slice-random" else "songs"
     n_run, n_folds = recipe["folds_run"], recipe["n_folds"]
     folds = f"{n_run} of {n_folds} folds" if n_run < n_folds else f"{n_folds} folds"
     rows = [
         [
             model,
-            percent(scores["song"]["accuracy"]),
-            interval(scores["song"]["interval"]),
-            percent(scores["slice"]["accuracy"]),
-            interval(scores["slice"]["interval"]),
+            *(cell for f in figures for cell in (percent(scores[f]["accuracy"]), interval(scores[f]["interval"]))),
             f"{scores['song']['macro_f1']:.3f}",
         ]
         for model, scores in own["models"].items()
     ]
     seconds = sum(own["seconds"].values())
-    head = f"Protocol {protocol}, {folds}; {unit}: {sides}; {seconds:.0f} s."
-    header = ["model", f"{unit} right", "95 % interval", "slices right", "95 % interval", "macro F1"]
+    head = f"Protocol {protocol}, {folds}; {figures[0]}s: {sides}; {seconds:.0f} s."
+    header = ["model", *(cell for f in figures for cell in (f"{f}s right", "95 % interval")), "macro F1"]
     return head + "\n\n" + table(header, rows)
 
 
-def _ablation(results: Json) -> str:
+def _ablation(results: Json) -> Iterable[str]:
     ((genre, own),) = results["ablation"]["dropped"].items()
-    model = own["models"]["flat"]
-    rows = [
-        [row["genre"], str(row["n"]), *(percent(row[when]["accuracy"]) for when in ("before", "barred", "after"))]
-        for row in model["per_genre"]
-    ]
-    header = ["genre", "songs", "all genres", f"{genre} barred", f"trained without {genre}"]
-    return f"Songs right, protocol {results['protocol']}, by the same songs.\n\n" + table(header, rows)
+    songs = "slices" if results["protocol"] == LEAKY else "songs"
+    header = [songs, "all genres", f"{genre} barred", f"trained without {genre}"]
+    yield f"{songs.capitalize()} right, protocol {results['protocol']}, by the same {songs}."
+    for name, model in own["models"].items():
+        rows = [
+            [row["genre"], str(row["n"]), *(percent(row[when]["accuracy"]) for when in ("before", "barred", "after"))]
+            for row in model["per_genre"]
+        ]
+        yield table([f"{name}: genre", *header], rows)
 
 
 def _range(counts: Sequence[int]) -> str:
