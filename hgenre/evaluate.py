@@ -16,7 +16,7 @@ from hgenre.data.leaks import overlap
 from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import clusters
 from hgenre.errors import FeatureError, LeakError, ManifestError
-from hgenre.features import ArraySpec, Cepstra, CepstralSpec, LogMelSpec, TableSpec, cut_slices
+from hgenre.features import ArraySpec, Cepstra, CepstralSpec, FeatureSpec, LogMelSpec, TableSpec, cut_slices
 from hgenre.features.cepstra import STATISTICS
 from hgenre.labels import Labels
 from hgenre.metrics.classification import Scores, score
@@ -165,7 +165,7 @@ def scores_json(found: Mapping[str, Scores]) -> dict[str, Any]:
 def frames_for(
     bundle: Bundle, manifest: Manifest, cache_dir: Path, on_done: Callable[[Song], None] = lambda _: None
 ) -> FrameSource:
-    """The manifest's frames as this bundle wants them; raises FeatureError where its arrays have another spec."""
+    """The manifest's frames as this bundle wants them; raises FeatureError where its songs have others."""
     features = bundle.features
     cepstra = Cepstra(features.n_mfcc, features.lifter) if isinstance(features, CepstralSpec) else None
     # What a cepstrum or a row of statistics is of, or the features themselves.
@@ -174,8 +174,8 @@ def frames_for(
     found = contents(manifest)
     if found != needed[type(source_spec)]:
         raise FeatureError(
-            f"the manifest's songs are {found}, model {bundle.name} needs {needed[type(source_spec)]} ({features}); "
-            "give a manifest of the kind it was trained on"
+            f"the manifest's songs are {found}, model {bundle.name} needs {needed[type(source_spec)]}; give a manifest "
+            "of the kind it was trained on"
         )
     log_mel = source_spec if isinstance(source_spec, LogMelSpec) else LogMelSpec()
     slices = None if isinstance(features, TableSpec) else bundle.slices
@@ -184,10 +184,23 @@ def frames_for(
         source = statistics_table(source, features.n_mels // len(STATISTICS))
     if source.spec != features:
         raise FeatureError(
-            f"the songs' arrays are {source.spec}, model {bundle.name} needs {features}; "
-            "give a manifest of the kind it was trained on"
+            f"{manifest.root}: {_difference(source.spec, features, bundle.name)}; give a manifest of the kind it was "
+            "trained on"
         )
     return source
+
+
+def _difference(found: FeatureSpec, needed: FeatureSpec, name: str) -> str:
+    """How songs' features are unlike those that a model needs, in words; of tables by columns and length of rows."""
+    if isinstance(found, TableSpec) and isinstance(needed, TableSpec) and found.of == needed.of:
+        if found.columns == needed.columns:
+            return f"a row stands for {found.row_s:g} s, model {name} needs rows of {needed.row_s:g} s"
+        odd = [column for column in found.columns if column not in needed.columns]
+        absent = [column for column in needed.columns if column not in found.columns]
+        lists = [f"{what} {', '.join(some[:10])}" for what, some in (("lacks", absent), ("has also", odd)) if some]
+        order = "has the columns in another order"
+        return f"the table {' and '.join(lists) or order}, model {name} needs its {len(needed.columns)} columns alone"
+    return f"the songs are {found}, model {name} needs {needed}"
 
 
 def check_songs(bundle: Bundle, manifest: Manifest, *, allow_seen: bool) -> Sequence[str]:

@@ -96,7 +96,9 @@ def test_inspect_shows_the_tree_and_what_it_knows(hgenre: Callable[..., Finished
     assert "digests verified" in done.out
     assert "├── [percussive]\n│   ├── clatterbop\n│   └── pebbleskip\n└── [drone]" in done.out
     assert re.search(r"^route +soft/slice/majority$", done.out, re.MULTILINE)
-    assert re.search(r"^net percussive short_chunk \(4, 8\), [\d,]+ numbers, T \d", done.out, re.MULTILINE)
+    assert re.search(
+        r"^net percussive short_chunk, widths \(4, 8\), dropout 0\.\d+, [\d,]+ numbers, T \d", done.out, re.MULTILINE
+    )
     assert re.search(r"^tree +\d+\.\d% of \d+ songs \[", done.out, re.MULTILINE)
 
 

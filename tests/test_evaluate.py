@@ -161,14 +161,14 @@ def arrays(unseen: Manifest, tmp_path: Path) -> Manifest:
 
 
 def test_arrays_and_audio_are_not_confused(bundle: Bundle, unseen: Manifest, arrays: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(FeatureError, match=r"songs are ready-made arrays, model tiny needs audio files \(LogMelSpec"):
+    with pytest.raises(FeatureError, match=r"songs are ready-made arrays, model tiny needs audio files; give"):
         evaluate(bundle, arrays, tmp_path / "cache")
     of_arrays = replace(bundle, features=ArraySpec(16, 31.25, "dB", 1.0))
-    with pytest.raises(FeatureError, match=r"songs are audio files, model tiny needs ready-made arrays \(ArraySpec"):
+    with pytest.raises(FeatureError, match=r"songs are audio files, model tiny needs ready-made arrays; give"):
         evaluate(of_arrays, unseen, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
     other_scale = replace(bundle, features=ArraySpec(16, 31.25, "unknown"))
-    with pytest.raises(FeatureError, match=r"the songs' arrays are ArraySpec\(.*'dB'.* needs ArraySpec\(.*'unknown'"):
+    with pytest.raises(FeatureError, match=r"the songs are ArraySpec\(.*'dB'.* needs ArraySpec\(.*'unknown'"):
         evaluate(other_scale, arrays, tmp_path / "cache")
 
 

@@ -15,7 +15,7 @@ from hgenre.data.import_features import import_arrays
 from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import FeatureError
 from hgenre.evaluate import frames_for
-from hgenre.features import ArraySpec, Cepstra, CepstralSpec, LogMelSpec, SliceSpec, log_mel, mfcc
+from hgenre.features import ArraySpec, Cepstra, CepstralSpec, LogMelSpec, SliceSpec, TableSpec, log_mel, mfcc
 from tests.audio_files import tones, write_sound
 from tests.small_bundles import tiny_bundle
 
@@ -152,10 +152,31 @@ def test_a_bundle_gets_the_frames_that_it_was_trained_on(made: str, arrays: Mani
     for song in arrays.usable:
         np.testing.assert_array_equal(found.frames(song.song_id), source.frames(song.song_id))
     table = replace(arrays, songs=(Song("a", "t.csv#a", "x"),))
-    with pytest.raises(FeatureError, match=r"songs are rows of a feature table, model tiny needs ready-made arrays \("):
+    with pytest.raises(
+        FeatureError, match=r"songs are rows of a feature table, model tiny needs ready-made arrays; give"
+    ):
         frames_for(bundle, table, tmp_path / "cache")
     other = Manifest(arrays.songs, arrays.root)
     spec = tmp_path / "imported" / "spec.json"
     spec.write_text(spec.read_text().replace('"dB"', '"other"'))
-    with pytest.raises(FeatureError, match=r"the songs' arrays are .*'other'.*, model tiny needs .*'dB'"):
+    with pytest.raises(FeatureError, match=r"imported: the songs are .*'other'.*, model tiny needs .*'dB'"):
         frames_for(bundle, other, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("header", "row_s", "message"),
+    [
+        (
+            "filename,b,a,label",
+            30.0,
+            "the table has the columns in another order, model tiny needs its 2 columns alone",
+        ),
+        ("filename,a,c,label", 30.0, "the table lacks b and has also c, model tiny needs"),
+        ("filename,a,b,label", 3.0, "a row stands for 30 s, model tiny needs rows of 3 s; give a manifest of the kind"),
+    ],
+)
+def test_a_table_of_other_columns_or_rows_is_told(header: str, row_s: float, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"{header}\nx.wav,1,2,g\n")
+    bundle = tiny_bundle(features=TableSpec(("a", "b"), row_s))
+    with pytest.raises(FeatureError, match=message):
+        frames_for(bundle, Manifest((Song("x", "t.csv#x", "g"),), tmp_path), tmp_path / "cache")

@@ -8,6 +8,9 @@ import typer
 
 if TYPE_CHECKING:
     from hgenre.bundle import Bundle
+    from hgenre.features import FeatureSpec
+
+N_COLUMNS = 6
 
 TARGETS = (0.8, 0.9, 0.95)
 
@@ -26,7 +29,7 @@ def inspect(
     from hgenre.bundle import load_bundle
     from hgenre.bundle.bundle import flatten
     from hgenre.features import to_json
-    from hgenre.nets.spec import net_to_json
+    from hgenre.nets.spec import NETS, net_to_json
     from hgenre.shipped import find_bundle
     from hgenre.tree.draw import draw_tree
     from hgenre.tree.spec import tree_to_json
@@ -58,19 +61,30 @@ def inspect(
         return
     print(f"{loaded.name}   {path}   digests verified, {loaded.digest[:12]}\n")
     print(draw_tree(loaded.tree) + "\n")
-    print(f"features       {loaded.features}")
+    print(f"features       {_features(loaded.features)}")
     print(f"slices         {loaded.slices.n_frames} frames every {loaded.slices.step_frames}")
     print(f"normalisation  {loaded.normalisation.kind}")
     print(f"route          {'/'.join(asdict(loaded.route).values())}")
     for node, spec in loaded.nets.items():
         size = f"{n_parameters[node]:,} numbers"
-        print(f"net {node:<10} {spec.kind} {spec.widths}, {size}, T {loaded.temperatures[node]:.2f}")
+        read = ", ".join(f"{field} {getattr(spec, field)}" for field in NETS[spec.kind])
+        print(f"net {node:<10} {spec.kind}, {read}, {size}, T {loaded.temperatures[node]:.2f}")
     _print_calibration(loaded)
     print(f"songs seen     {len(loaded.songs_seen)}")
     _print_metrics(loaded.metrics)
     for key in ("licence", "data_statement", "command"):
         if loaded.about.get(key):
             print(f"{key.replace('_', ' '):<14} {loaded.about[key]}")
+
+
+def _features(spec: "FeatureSpec") -> str:
+    """The spec as it is, but of many columns the first few."""
+    from hgenre.features import TableSpec, described
+
+    if not isinstance(spec, TableSpec):
+        return str(spec)
+    named = ", ".join(spec.columns[:N_COLUMNS]) + (", ..." if len(spec.columns) > N_COLUMNS else "")
+    return f"{described(spec)}, one for {spec.row_s:g} s, {len(spec.columns)} columns: {named}"
 
 
 def _calibration(bundle: "Bundle") -> dict[str, Any] | None:
