@@ -13,11 +13,10 @@ from hgenre.cli.study_options import (
     NoNet,
     Tree,
     chosen_learners,
-    command_line,
     run_study,
     study_of,
 )
-from hgenre.cli.train import AsJson, Data
+from hgenre.cli.train import AsJson, Data, command_line
 
 if TYPE_CHECKING:
     from hgenre.studies.protocols import OnFrames, OnProgress

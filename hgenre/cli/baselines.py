@@ -11,12 +11,11 @@ from hgenre.cli.study_options import (
     Config,
     Folds,
     FoldsRun,
-    command_line,
     kinds_of,
     run_study,
     study_of,
 )
-from hgenre.cli.train import AsJson, Data
+from hgenre.cli.train import AsJson, Data, command_line
 
 
 def baselines(

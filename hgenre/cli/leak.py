@@ -14,11 +14,10 @@ from hgenre.cli.study_options import (
     NoNet,
     Tree,
     chosen_learners,
-    command_line,
     run_study,
     study_of,
 )
-from hgenre.cli.train import AsJson, Data
+from hgenre.cli.train import AsJson, Data, command_line
 
 
 def leak(

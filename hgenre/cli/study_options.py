@@ -1,7 +1,6 @@
 """What the commands that train for a table, and keep no model, share."""
 
 import json
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -10,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from hgenre.cli.train import AsJson, Data, inputs
+from hgenre.cli.train import inputs
 
 if TYPE_CHECKING:
     from hgenre.baselines.pipelines import ClassifierKind
     from hgenre.data.manifest import Manifest
     from hgenre.studies.protocols import Learners
     from hgenre.training.config import RunConfig
-
-__all__ = ["AsJson", "Data"]
 
 
 class ClassifierOption(StrEnum):
@@ -85,10 +82,6 @@ def chosen_learners(
 def kinds_of(classifiers: Sequence[ClassifierOption] | None) -> "tuple[ClassifierKind, ...]":
     """The classifiers' names, each once, as the studies know them."""
     return tuple(dict.fromkeys(kind.value for kind in classifiers or ()))
-
-
-def command_line() -> str:
-    return shlex.join(["hgenre", *sys.argv[1:]])
 
 
 def run_study(

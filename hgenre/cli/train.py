@@ -56,7 +56,7 @@ def cross_validate(
             n_folds=folds,
             refit=refit,
             out=directory,
-            command=_command(),
+            command=command_line(),
             on_frames=on_frames,
             on_progress=lambda n_done, what, progress: on_fit(what, (n_done + progress.share_done) / n_fits, progress),
         )
@@ -82,7 +82,7 @@ def _train(config_path: Path | None, data: Path | None, out: Path | None, as_jso
             manifest,
             out=out,
             with_tree=with_tree,
-            command=_command(),
+            command=command_line(),
             on_frames=on_frames,
             on_progress=lambda seed, progress: on_fit(
                 f"seed {seed} " if n_seeds > 1 else "",
@@ -138,5 +138,6 @@ def _manifest(data: Path) -> "Manifest":
     return index_folder(data)
 
 
-def _command() -> str:
+def command_line() -> str:
+    """The command as it was given, to be told with what came of it."""
     return shlex.join(["hgenre", *sys.argv[1:]])

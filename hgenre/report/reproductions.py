@@ -27,7 +27,7 @@ def render_reproductions(
         "# Published systems beside ours",
         f"Each row is a published figure, and beside it ours, by the recipe of that name in `{folder}/`. "
         f"All of it was written by\n\n~~~text\n{command}\n~~~\n\nin {_time(seconds)} of "
-        "training and judging. `hgenre reproduce NAME` runs one of them.",
+        "training and judging. Each account names the command that runs it alone.",
         rows_table(found),
         bullets(
             [
@@ -180,7 +180,7 @@ def _curves(found: Sequence[Json]) -> Iterable[str]:
 
 def _recipe(results: Json, curves: str | None) -> Iterable[str]:
     recipe = results["recipe"]
-    yield f"## {escape(recipe['title'])}\n\n`hgenre reproduce {results['name']}`"
+    yield f"## {escape(recipe['title'])}\n\n`{results['command']}`"
     yield f"Reported: {escape(recipe['source'])}."
     if "not_run" in results:
         yield f"Not run: {results['not_run']}."
