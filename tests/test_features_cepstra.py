@@ -175,7 +175,16 @@ def test_a_flat_spectrum_is_silent_at_the_same_level_as_its_log_mel(lifter: int)
 
 
 def test_cepstra_of_arrays_are_silent_when_constant_and_rows_when_not_finite() -> None:
-    assert voiced(np.stack([np.zeros((13, 30)), mfcc(db(0), 13)]), OF_ARRAYS).tolist() == [False, True]
+    arrays = [
+        *(np.full((40, 30), level, np.float32) for level in (0, -79.7, 255)),
+        db(0) + 1000,
+        np.tile(db(0)[:, :1], 30),
+    ]
+    for n_mfcc, lifter in ((13, 0), (13, 22), (1, 0)):
+        spec = CepstralSpec(IMAGES, n_mfcc, lifter)
+        cepstra = np.stack([mfcc(array, n_mfcc, lifter) for array in arrays])
+        # What never changes has a first cepstrum as silence has; the others tell it from silence.
+        assert voiced(cepstra, spec).tolist() == [False, False, False, True, n_mfcc > 1]
     rows = np.array([[[0], [0], [0]], [[1], [np.nan], [2]]], np.float32)
     assert voiced(rows, TABLE).tolist() == [True, False]
     with pytest.raises(FeatureError, match=r"cepstra of imported arrays \(levels of images\) have no level of silence"):

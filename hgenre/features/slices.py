@@ -9,7 +9,7 @@ import numpy as np
 from hgenre.errors import FeatureError
 from hgenre.features.cepstra import lifter_weights
 from hgenre.features.log_mel import hann_window, mel_filters
-from hgenre.features.spec import CepstralSpec, FeatureSpec, LogMelSpec, SliceSpec, TableSpec
+from hgenre.features.spec import ArraySpec, CepstralSpec, FeatureSpec, LogMelSpec, SliceSpec, TableSpec
 
 SILENCE_DBFS = -80.0
 """RMS level re full scale 1.0 of the white noise below which a slice is silent.
@@ -17,6 +17,9 @@ SILENCE_DBFS = -80.0
 16-bit dither has about -96 dBFS and the hiss of a cassette about -60 dBFS, so a pause in a digital file is silent and
 quiet music is not.
 """
+
+_ROUNDING = 1e-5
+"""As a share of the largest cepstrum: more than float32 sums of one value leave, and far less than any music."""
 
 
 def slice_starts(n_frames: int, spec: SliceSpec) -> np.ndarray:
@@ -107,7 +110,12 @@ def voiced(slices: Any, spec: FeatureSpec, xp: ModuleType = np) -> Any:
         return xp.all(xp.isfinite(slices), axis=(-2, -1))
     if isinstance(spec, CepstralSpec) and isinstance(spec.of, LogMelSpec):
         return xp.mean(slices[:, 0], axis=-1) >= silence_cepstrum(spec)
-    if not isinstance(spec, LogMelSpec):
+    if isinstance(spec, CepstralSpec):
+        # A constant array has coefficient 0 alone, the same in every frame; the others are what rounding leaves.
+        apart = [xp.max(xp.abs(slices[:, :1] - xp.mean(slices[:, :1], axis=-1, keepdims=True)), axis=(-2, -1))]
+        apart += [xp.max(xp.abs(slices[:, 1:]), axis=(-2, -1))] if spec.n_mfcc > 1 else []
+        return xp.max(xp.stack(apart), axis=0) > _ROUNDING * xp.max(xp.abs(slices), axis=(-2, -1))
+    if isinstance(spec, ArraySpec):
         return xp.max(slices, axis=(-2, -1)) > xp.min(slices, axis=(-2, -1))
     return slice_level_db(slices, xp) >= silence_level_db(spec)
 
