@@ -209,6 +209,9 @@ def test_fmas_table_without_genres_or_with_other_headers_is_refused(tmp_path: Pa
     np.savez(tmp_path / "short.npz", track_ids=[2, 3], genres=["Rock"])
     with pytest.raises(FeatureError, match=r"short\.npz: 2 ids and 1 genres; needed is one of each a song"):
         open_table(path, join=tmp_path / "short.npz")
+    np.savez(tmp_path / "twice.npz", track_ids=[2, 3, 2], genres=["Rock", "Folk", "Folk"])
+    with pytest.raises(FeatureError, match=r"twice\.npz: 1 ids stand twice: 2; keep one of each"):
+        open_table(path, join=tmp_path / "twice.npz")
 
 
 def test_a_manifest_leads_back_to_the_rows_under_its_own_ids(tmp_path: Path) -> None:

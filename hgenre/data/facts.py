@@ -1,5 +1,6 @@
 """What else is known of songs, joined by id from a table: artists, albums, splits, repetitions, genres."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,8 @@ def _archive_facts(path: Path) -> dict[str, dict[str, str]]:
         genres = [str(genre).strip() for genre in archive["genres"].ravel()] if "genres" in archive.files else []
         if len(genres) != len(song_ids):
             raise FeatureError(f"{len(song_ids)} ids and {len(genres)} genres; needed is one of each a song")
+        if twice := [song_id for song_id, count in Counter(song_ids).items() if count > 1]:
+            raise FeatureError(f"{len(twice)} ids stand twice: {', '.join(twice[:10])}; keep one of each")
     nothing = dict.fromkeys(_COLUMNS, "")
     return {song_id: {**nothing, "genre": genre} for song_id, genre in zip(song_ids, genres, strict=True)}
 
