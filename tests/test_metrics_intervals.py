@@ -11,11 +11,13 @@ from hgenre.metrics.intervals import (
     McNemar,
     beyond_chance,
     compare_right,
+    difference_of_independent,
     mcnemar_exact,
     mean_std,
     paired_bootstrap,
     wilson,
 )
+from tests.oracles import newcombe
 
 pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 
@@ -138,3 +140,21 @@ def test_a_comparison_holds_what_its_parts_say() -> None:
 )
 def test_chance_must_fail_both_ways(p: float, interval: tuple[float, float], sure: bool) -> None:
     assert beyond_chance(p, interval) is sure
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(0, 1), st.floats(0, 1))
+def test_a_difference_between_different_songs_has_newcombes_interval(
+    n_a: int, n_b: int, share_a: float, share_b: float
+) -> None:
+    right_a, right_b = round(share_a * n_a), round(share_b * n_b)
+    a, b = (right_a / n_a, wilson(right_a, n_a)), (right_b / n_b, wilson(right_b, n_b))
+    low, high = difference_of_independent(*a, *b)
+    assert (low, high) == pytest.approx(newcombe(right_a, n_a, right_b, n_b), abs=1e-9)
+    assert -1 <= low <= a[0] - b[0] <= high <= 1
+    assert difference_of_independent(*b, *a) == pytest.approx((-high, -low))
+
+
+def test_newcombes_own_example() -> None:
+    """Table II of the paper, method 10: 56/70 less 48/80."""
+    low, high = difference_of_independent(56 / 70, wilson(56, 70), 48 / 80, wilson(48, 80))
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=5e-5)

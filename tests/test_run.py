@@ -34,9 +34,15 @@ REPORTED = sorted([*RUN_FILES, "pictures", "report.md"])
 
 def toml(values: dict[str, Any], prefix: str = "") -> str:
     """Nested tables of plain values as TOML."""
-    plain = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items() if not isinstance(value, dict))
+    plain = "".join(f"{key} = {inline(value)}\n" for key, value in values.items() if not isinstance(value, dict))
     tables = (toml(value, f"{prefix}{key}.") for key, value in values.items() if isinstance(value, dict))
     return (f"[{prefix[:-1]}]\n" if prefix else "") + plain + "".join(tables)
+
+
+def inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {inline(inner)}' for key, inner in value.items())} }}"
+    return f"[{', '.join(map(inline, value))}]" if isinstance(value, list | tuple) else json.dumps(value)
 
 
 def without_groups() -> dict[str, Any]:
