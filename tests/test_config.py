@@ -1,14 +1,18 @@
 """Configurations: read with defaults, and every mistake in one go, each with its dotted path."""
 
 import json
+import re
+from dataclasses import fields, is_dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import hgenre
 from hgenre.errors import ConfigError
 from hgenre.nets.spec import NetSpec
+from hgenre.training import config as config_room
 from hgenre.training.config import RunConfig, config_from_dict, config_to_dict, read_config
 
 EVERYTHING = """
@@ -361,3 +365,10 @@ def test_manifest_is_beside_the_configuration_wherever_it_is_read_from(
 def test_shipped_configurations_have_no_mistakes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HGENRE_DATA", "/music")
     assert read_config(path).name
+
+
+def test_every_key_stands_in_the_page_about_configurations() -> None:
+    page = (Path(hgenre.__file__).parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    quoted = set(re.findall(r"\w+", " ".join(re.findall(r"(?<!`)`([^`\n]+)`", page))))
+    classes = [RunConfig, NetSpec, *(c for c in vars(config_room).values() if isinstance(c, type) and is_dataclass(c))]
+    assert {field.name for own in classes for field in fields(own)} - quoted == set()
