@@ -16,7 +16,7 @@ def write_recipe(
     """``<folder>/<name>.toml``, by default with an SVM under two protocols, on a table beside the folder."""
     folder.mkdir(exist_ok=True)
     planted = {"n_slices": 4, "genre_signal": 1.0, "n_genres": 3}
-    data = config_to_dict(planted_table(folder.parent, **planted))["data"]  # type: ignore[arg-type]
+    data = config_to_dict(planted_table(folder.resolve().parent, **planted))["data"]  # type: ignore[arg-type]
     told = {
         "title": f"the system {name}",
         "source": "songs of three genres",
