@@ -1,4 +1,4 @@
-"""The page about extending hgenre: what it says to add is added to a copy of the package, which then trains with it."""
+"""The page about extending hgenre: what it says to add is added, a net to a copy of the package, and then runs."""
 
 import json
 import os
@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 import hgenre
 from hgenre.data.manifest import Manifest
-from tests.conftest import TINY
-from tests.test_run import toml
+from tests.conftest import TINY, Finished
+from tests.test_run import strict_json, toml
 
 PACKAGE = Path(hgenre.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "extending.md"
@@ -48,3 +51,43 @@ def test_a_new_net_is_one_file_and_one_line(corpus: Manifest, tmp_path: Path) ->
     manifest = json.loads((tmp_path / "run" / "bundle" / "manifest.json").read_text())
     assert {own["kind"] for own in manifest["nets"].values()} == {net["kind"]}
     assert manifest["arrays"]["root/params/dense1/kernel"] == [2 * TINY["features"]["n_mels"], *net["dense_widths"]]
+
+
+def test_a_new_recipe_is_one_file(
+    hgenre: Callable[..., Finished], corpus: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (text,) = blocks("A new recipe")
+    recipe = tomllib.loads(text)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / f"{recipe['name']}.toml").write_text(text)
+    command = ["reproduce", recipe["name"], "--recipes", "mine"]
+    assert f"hgenre {' '.join(command)}" in PAGE.read_text()
+
+    monkeypatch.delenv("MUSIC", raising=False)
+    assert hgenre(*command).out.count("not run: data absent") == 2
+    monkeypatch.setenv("MUSIC", str(corpus.root))
+    done = hgenre(*command)
+
+    assert done.status == 0, done.err
+    protocols = strict_json(Path("runs") / "mine" / recipe["name"] / "results.json")["protocols"]
+    assert list(protocols) == recipe["recipe"]["protocols"]
+    for protocol, figure in (("slice-random", "slice"), ("song", "song")):
+        accuracy = protocols[protocol]["models"]["svm"][figure]["accuracy"]
+        assert f"| {100 * accuracy:.1f} % | " in done.out
+    assert hgenre(*command).out == done.out
+
+
+def test_a_new_recipe_is_one_file(
+    corpus: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hgenre: Callable[..., Finished]
+) -> None:
+    [file] = blocks("A new recipe")
+    recipe = tomllib.loads(file)
+    (tmp_path / "demo-corpus").symlink_to(corpus.root, target_is_directory=True)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / f"{recipe['name']}.toml").write_text(file)
+    monkeypatch.chdir(tmp_path)
+    done = hgenre("reproduce", recipe["name"], "--recipes", "recipes", "--json")
+    assert done.status == 0, done.err
+    [found] = json.loads(done.out)
+    [row] = found["rows"]

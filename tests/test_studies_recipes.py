@@ -36,10 +36,9 @@ def test_every_system_that_is_shipped_has_a_row_of_its_own(monkeypatch: pytest.M
     for name in ("HGENRE_DATA", "HGENRE_VGG16"):
         monkeypatch.delenv(name, raising=False)
     found = recipes()
-    assert len(found) == 23
     configs = [read_config(path, resolve=False) for path in found.values()]
     rows = [config.recipe.row for config in configs if config.recipe is not None]
-    assert rows == list(range(1, 24))
+    assert rows == list(range(1, len(found) + 1))
     for name, config in zip(found, configs, strict=True):
         assert config.recipe is not None
         assert config.recipe.reported
