@@ -1,4 +1,4 @@
-"""Pure array functions from waveforms to normalised slices; needs numpy only."""
+"""Pure array functions from waveforms to normalised slices, cepstra and rows of tables; imports numpy only."""
 
 from hgenre.features.cepstra import cepstral_statistics, frames_stream, mfcc
 from hgenre.features.log_mel import log_mel, log_mel_stream, mel_filters
