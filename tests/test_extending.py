@@ -76,18 +76,3 @@ def test_a_new_recipe_is_one_file(
         accuracy = protocols[protocol]["models"]["svm"][figure]["accuracy"]
         assert f"| {100 * accuracy:.1f} % | " in done.out
     assert hgenre(*command).out == done.out
-
-
-def test_a_new_recipe_is_one_file(
-    corpus: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hgenre: Callable[..., Finished]
-) -> None:
-    [file] = blocks("A new recipe")
-    recipe = tomllib.loads(file)
-    (tmp_path / "demo-corpus").symlink_to(corpus.root, target_is_directory=True)
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / f"{recipe['name']}.toml").write_text(file)
-    monkeypatch.chdir(tmp_path)
-    done = hgenre("reproduce", recipe["name"], "--recipes", "recipes", "--json")
-    assert done.status == 0, done.err
-    [found] = json.loads(done.out)
-    [row] = found["rows"]
