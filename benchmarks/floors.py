@@ -102,6 +102,7 @@ def layer_flops(spec: NetSpec, n_children: int, n_mels: int, n_frames: int) -> l
             return _deep_cnn_flops(spec, n_children, n_mels, n_frames)
         case "short_chunk":
             return _short_chunk_flops(spec, n_children, n_mels, n_frames)
+    raise ValueError(f"the operations of {spec.kind} are not counted; known are deep_cnn and short_chunk")
 
 
 def _deep_cnn_flops(spec: NetSpec, n_children: int, n_mels: int, n_frames: int) -> list[float]:

@@ -17,6 +17,7 @@ def plain_net(spec: NetSpec, n_children: int) -> nn.Module:
             return PlainDeepCNN(n_children, spec.widths, spec.dense_widths, spec.dropout)
         case "short_chunk":
             return PlainShortChunk(n_children, spec.widths, spec.dropout)
+    raise ValueError(f"no plain form of {spec.kind} is kept; known are deep_cnn and short_chunk")
 
 
 class PlainDeepCNN(nn.Module):

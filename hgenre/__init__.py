@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from hgenre.labels import Labels
     from hgenre.predict import Model, SongAnswer, SongFault, load
     from hgenre.train import RunResult, train_tree
-    from hgenre.training.config import RunConfig, config_from_dict, read_config
+    from hgenre.training.border import config_from_dict, read_config
+    from hgenre.training.config import RunConfig
     from hgenre.tree.route import Route
     from hgenre.tree.spec import Node, TreeSpec, tree_from_groups
 
@@ -34,10 +35,10 @@ _HOMES = {
     "SongAnswer": "hgenre.predict",
     "SongFault": "hgenre.predict",
     "TreeSpec": "hgenre.tree.spec",
-    "config_from_dict": "hgenre.training.config",
+    "config_from_dict": "hgenre.training.border",
     "load": "hgenre.predict",
     "load_bundle": "hgenre.bundle",
-    "read_config": "hgenre.training.config",
+    "read_config": "hgenre.training.border",
     "read_manifest": "hgenre.data.manifest",
     "save_bundle": "hgenre.bundle",
     "train_tree": "hgenre.train",

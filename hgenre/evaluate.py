@@ -11,7 +11,8 @@ from hgenre.bundle import Bundle
 from hgenre.compiled.answering import SongResult, answer_all
 from hgenre.compiled.exported import cached_program, weights_of
 from hgenre.data.feature_table import statistics_table
-from hgenre.data.frames import FrameSource, contents, open_frames
+from hgenre.data.frame_source import FrameSource
+from hgenre.data.frames import contents, open_frames
 from hgenre.data.leaks import overlap
 from hgenre.data.manifest import Manifest, Song
 from hgenre.data.splits import clusters

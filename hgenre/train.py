@@ -70,7 +70,7 @@ def train_tree(
     >>> import hgenre
     >>> from hgenre.demo.corpus import invented_songs, write_corpus
     >>> from hgenre.demo.invented_genres import GROUPS
-    >>> from hgenre.training.config import config_from_dict
+    >>> from hgenre.training.border import config_from_dict
     >>> manifest = hgenre.read_manifest(write_corpus(invented_songs(6, seed=0), Path("corpus")))
     >>> small = {"data": {"protocol": "song"}, "net": {"widths": [8]}, "optimiser": {"epochs": 1}}
     >>> config = config_from_dict({"name": "small", "tree": {"groups": dict(GROUPS)}, **small})

@@ -18,7 +18,8 @@ from hgenre.data.manifest import Manifest
 from hgenre.demo.corpus import invented_songs, write_corpus
 from hgenre.predict import Model, load
 from hgenre.train import RunResult, train_tree
-from hgenre.training.config import RunConfig, config_from_dict
+from hgenre.training.border import config_from_dict
+from hgenre.training.config import RunConfig
 
 settings.register_profile("hgenre", deadline=None)
 settings.load_profile("hgenre")

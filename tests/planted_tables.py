@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from hgenre.data.feature_table import write_table
-from hgenre.training.config import RunConfig, config_from_dict
+from hgenre.training.border import config_from_dict
+from hgenre.training.config import RunConfig
 
 COLUMNS = tuple(f"feature {i}" for i in range(8))
 

@@ -58,7 +58,7 @@ def test_the_layers_do_about_what_is_counted(kind: str) -> None:
 
     hgenre's own nets convolve otherwise than is counted, so their plain form stands in.
     """
-    spec = NetSpec(kind)  # type: ignore[arg-type]
+    spec = NetSpec(kind)
     net = plain_net(spec, 10)
     x = jax.ShapeDtypeStruct((1, 96, 61), np.float32)
     variables = jax.eval_shape(partial(net.init, train=False), jax.random.key(0), x)

@@ -16,7 +16,7 @@ from hgenre.labels import Labels
 from hgenre.metrics.classification import Scores, scores_of
 from hgenre.shipped import ROOT as SHIPPED
 from hgenre.train import RunResult
-from hgenre.training.config import read_config
+from hgenre.training.border import read_config
 from hgenre.tree.draw import draw_tree
 from hgenre.tree.spec import TreeSpec, genres_under, tree_from_groups, tree_to_json
 from tests.conftest import Finished

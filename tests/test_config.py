@@ -13,7 +13,8 @@ import hgenre
 from hgenre.errors import ConfigError
 from hgenre.nets.spec import NetSpec
 from hgenre.training import config as config_room
-from hgenre.training.config import RunConfig, config_from_dict, config_to_dict, read_config
+from hgenre.training.border import config_from_dict, read_config
+from hgenre.training.config import RunConfig, config_to_dict
 
 EVERYTHING = """
 name = "run-1.a_b"

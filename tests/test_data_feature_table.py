@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hgenre.data.feature_table import open_rows, open_table, statistics_table, table_location, write_table
-from hgenre.data.frames import FrameSource, contents, open_frames
+from hgenre.data.frame_source import FrameSource
+from hgenre.data.frames import contents, open_frames
 from hgenre.data.manifest import Manifest, Song, read_manifest, write_manifest
 from hgenre.data.table_comparison import compare_tables
 from hgenre.data.table_from_audio import TableSong, rows_of_songs, song_rows, songs_of_sources

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scipy.fft import dct
 
-from hgenre.data.frames import FrameSource
+from hgenre.data.frame_source import FrameSource
 from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import FeatureError, HgenreError, TooShortAudioError
 from hgenre.features import ArraySpec, CepstralSpec, LogMelSpec, SliceSpec, TableSpec
@@ -46,7 +46,7 @@ from hgenre.report.pictures.of_runs import (
     run_figures,
 )
 from hgenre.report.pictures.saving import BLUE, ORANGE, PALETTE, save_figure, short
-from hgenre.training.config import config_from_dict
+from hgenre.training.border import config_from_dict
 from hgenre.training.prepare import Prepared
 from tests.test_report import example
 

@@ -18,13 +18,14 @@ import pytest
 
 import hgenre.studies.cross_validate as study
 import hgenre.studies.folds as folds_study
-import hgenre.training.config as settings
+import hgenre.training.border as settings
 from hgenre import load_bundle, read_manifest
 from hgenre.data.manifest import Manifest, write_manifest
 from hgenre.errors import ConfigError
 from hgenre.report.markdown import render
 from hgenre.train import RunResult, train_tree
-from hgenre.training.config import RunConfig, config_from_dict
+from hgenre.training.border import config_from_dict
+from hgenre.training.config import RunConfig
 from tests.conftest import GENRES, TINY, Finished
 
 RUN_FILES = ["bundle", "config.json", "flat", "history.csv", "manifest.csv", "outputs.npz", "results.json"]
@@ -338,7 +339,7 @@ from pathlib import Path
 import jax
 import hgenre.data.cache, hgenre.train
 from hgenre.data.manifest import read_manifest
-from hgenre.training.config import read_config
+from hgenre.training.border import read_config
 
 def kill(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from hgenre.baselines.pipelines import ClassifierKind
 from hgenre.studies.protocols import Learners, figures, under_protocol
 from hgenre.studies.recipes import recipes
-from hgenre.training.config import RunConfig, read_config
+from hgenre.training.border import read_config
+from hgenre.training.config import RunConfig
 
 DATA = Path(os.environ.get("HGENRE_DATA", ""))
 
@@ -32,7 +34,7 @@ def test_published_figures_of_the_30_s_table_lie_in_the_interval_of_ours() -> No
     config = recipe("classical-30s")
     assert config.recipe is not None
     published = {row.model: row.percent for row in config.recipe.reported if row.percent is not None}
-    kinds = ("gaussian_nb", "knn", "decision_tree", "svm", "logistic_regression")
+    kinds: tuple[ClassifierKind, ...] = ("gaussian_nb", "knn", "decision_tree", "svm", "logistic_regression")
     found = under_protocol(config, "song", Learners(net=False, classical=kinds), folds_run=1)
     for kind in kinds:
         song = figures(found.answers[kind], found.prepared.labels)["song"]

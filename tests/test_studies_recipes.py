@@ -11,7 +11,7 @@ from hgenre.errors import ConfigError, OptionError
 from hgenre.studies import recipes as module
 from hgenre.studies.protocols import Learners, figures, under_protocol
 from hgenre.studies.recipes import SEEDS, learners_of, not_run, recipes, reproduce
-from hgenre.training.config import config_from_dict, read_config
+from hgenre.training.border import config_from_dict, read_config
 from hgenre.training.loop import Epoch
 from tests.planted_recipes import REPORTED, write_recipe
 from tests.test_run import strict_json

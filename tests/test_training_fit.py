@@ -15,7 +15,8 @@ from hgenre.labels import Labels
 from hgenre.nets import mlp
 from hgenre.nets.build import Net, build_net
 from hgenre.training import fit as module
-from hgenre.training.config import RunConfig, config_from_dict
+from hgenre.training.border import config_from_dict
+from hgenre.training.config import RunConfig
 from hgenre.training.fit import BEFORE, FLAT, TRUNK_STAGE, Fitted, derived_tree, fit, node_task
 from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits
 from hgenre.training.progress import Progress

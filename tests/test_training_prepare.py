@@ -12,7 +12,8 @@ from hgenre.errors import ConfigError, FeatureError, ManifestError
 from hgenre.features import SliceSpec
 from hgenre.features.spec import TableSpec
 from hgenre.training import prepare as module
-from hgenre.training.config import RunConfig, config_from_dict
+from hgenre.training.border import config_from_dict
+from hgenre.training.config import RunConfig
 from hgenre.training.prepare import prepare
 from tests.planted_tables import planted_table
 

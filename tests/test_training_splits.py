@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgenre.data.frames import FrameSource
+from hgenre.data.frame_source import FrameSource
 from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import ConfigError, LeakError, ManifestError
 from hgenre.features import SliceSpec
 from hgenre.labels import Labels
-from hgenre.training.config import config_from_dict
+from hgenre.training.border import config_from_dict
 from hgenre.training.prepare import Prepared, inner_split, slices_apart, split_for
 from tests.oracles import reachable_songs
 from tests.small_bundles import FEATURES

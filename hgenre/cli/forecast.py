@@ -99,7 +99,7 @@ def _tree(tree: str | None, given: dict[str, Any], path: Path, scores: "Scores")
     from hgenre.errors import HgenreError, TreeError
     from hgenre.labels import Labels
     from hgenre.shipped import find_bundle
-    from hgenre.training.config import read_config
+    from hgenre.training.border import read_config
     from hgenre.tree.spec import tree_from_groups, tree_from_json
 
     labels = Labels(tuple(row.genre for row in scores.per_genre))

@@ -110,7 +110,7 @@ def draw(directory: Path) -> dict[str, str]:
 
 def inputs(config_path: Path | None, data: Path | None) -> "tuple[RunConfig, Manifest | None]":
     """The configuration (or the default one, named after the data) and the manifest that --data gives."""
-    from hgenre.training.config import config_from_dict, read_config
+    from hgenre.training.border import config_from_dict, read_config
 
     if config_path is None and data is None:
         raise typer.BadParameter("give a configuration, or --data DIR with a folder a genre")

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hgenre.data.facts import read_facts, with_facts
-from hgenre.data.frames import FrameSource
+from hgenre.data.frame_source import FrameSource
 from hgenre.data.known_faults import gtzan_original, is_gtzan
 from hgenre.data.layouts import AUDIO_EXTENSIONS
 from hgenre.data.manifest import Manifest, Song

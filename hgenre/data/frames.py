@@ -1,7 +1,7 @@
 """One way to a manifest's frames: of audio through the cache, of ready-made arrays, or of rows of a feature table."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -10,28 +10,17 @@ import numpy as np
 
 from hgenre.data.arrays import open_arrays
 from hgenre.data.cache import audio_frames, fill, open_cache
+from hgenre.data.feature_table import open_rows, table_location
+from hgenre.data.frame_source import FrameSource
 from hgenre.data.manifest import Manifest, Song, array_location
 from hgenre.errors import FeatureError, HgenreError
-from hgenre.features import Cepstra, CepstralSpec, FeatureSpec, LogMelSpec, SliceSpec, mfcc
+from hgenre.features import Cepstra, CepstralSpec, LogMelSpec, SliceSpec, mfcc
 
 OPEN_ENTRIES = 512
 """Cache entries kept mapped at a time: each holds a file descriptor, of which a process has 1024 by default."""
 
 KEPT_CEPSTRA = 8192
 """Songs of ready-made arrays whose cepstra are kept in memory: 20 coefficients of 400 frames take 32 kB."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameSource:
-    """The frames of songs: ``frames(song_id)`` is (mel, frame) float32, kept elsewhere and not to be changed.
-
-    ``songs`` are those that can be used; ``errors`` says why the others cannot.
-    """
-
-    spec: FeatureSpec
-    songs: tuple[Song, ...]
-    frames: Callable[[str], np.ndarray]
-    errors: Mapping[str, str]
 
 
 def holds_arrays(manifest: Manifest) -> bool:
@@ -45,8 +34,6 @@ Contents = Literal["audio files", "ready-made arrays", "rows of a feature table"
 
 def contents(manifest: Manifest) -> Contents:
     """What the usable songs are, by the first one's path; audio files where there is none."""
-    from hgenre.data.feature_table import table_location  # which makes sources of its own
-
     if holds_arrays(manifest):
         return "ready-made arrays"
     usable = manifest.usable
@@ -75,8 +62,6 @@ def open_frames(
     """
     match contents(manifest):
         case "rows of a feature table":
-            from hgenre.data.feature_table import open_rows
-
             if cepstra is not None:
                 raise FeatureError("cepstra were asked for, but the songs are rows of a feature table; leave them out")
             return open_rows(manifest)

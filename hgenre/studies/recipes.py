@@ -16,7 +16,8 @@ from hgenre.shipped import ROOT
 from hgenre.studies.ablate import ablate
 from hgenre.studies.cross_validate import write_folds
 from hgenre.studies.protocols import Learners, OnFrames, OnProgress, described, model_name, under_protocol
-from hgenre.training.config import UNSET, FoldProtocol, RunConfig, config_to_dict, read_config
+from hgenre.training.border import UNSET, read_config
+from hgenre.training.config import FoldProtocol, RunConfig, config_to_dict
 from hgenre.training.prepare import fold_ids, fold_protocol, prepare
 from hgenre.training.progress import Progress
 

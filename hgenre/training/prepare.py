@@ -9,7 +9,8 @@ import numpy as np
 
 from hgenre.compiled.exported import keep_executables
 from hgenre.data.feature_table import open_table, statistics_table
-from hgenre.data.frames import FrameSource, contents, open_frames
+from hgenre.data.frame_source import FrameSource
+from hgenre.data.frames import contents, open_frames
 from hgenre.data.import_features import import_arrays
 from hgenre.data.leaks import check_disjoint
 from hgenre.data.manifest import Manifest, Song, read_manifest
@@ -18,7 +19,8 @@ from hgenre.errors import ConfigError, FeatureError, ManifestError, TreeError
 from hgenre.features import LogMelSpec, SliceSpec, cut_slices
 from hgenre.features.spec import Cepstra, TableSpec
 from hgenre.labels import Labels
-from hgenre.training.config import ArraysConfig, FoldProtocol, RunConfig, row_problems
+from hgenre.training.border import row_problems
+from hgenre.training.config import ArraysConfig, FoldProtocol, RunConfig
 from hgenre.training.songs import LearningSongs
 from hgenre.tree.spec import tree_from_groups
 
