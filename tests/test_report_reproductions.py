@@ -151,6 +151,15 @@ def test_what_could_not_be_fitted_has_no_figure() -> None:
         assert cells(found, i)[2:] == [said, "not run: the classifier xgboost needs the package", "", "", "", ""]
 
 
+def test_nets_that_could_not_be_trained_have_no_figure() -> None:
+    found = results(
+        reported(),
+        reported(model="tree"),
+    )
+    found["protocols"]["song"] = {**protocol(), "not_run": {"nets": "training diverged"}}
+    assert [cells(found, i)[3] for i in range(2)] == ["not run: training diverged"] * 2
+
+
 def comparison(difference: float, low: float, high: float, n: int = 120) -> dict[str, Any]:
     return {
         "difference": difference,

@@ -14,6 +14,8 @@ from hgenre.errors import ConfigError, FeatureError, HgenreError, ManifestError
 from hgenre.metrics.intervals import wilson
 from hgenre.report.protocols import leak_sentence, render_leak
 from hgenre.studies import protocols as module
+from hgenre.studies.ablate import ablate
+from hgenre.studies.folds import OutOfFold
 from hgenre.studies.protocols import Found, Learners, figures, leak, learn, prepare_under, without_rivals
 from hgenre.training.prepare import Prepared, fold_ids
 from tests.planted_tables import planted_table
@@ -156,6 +158,25 @@ def test_nets_have_a_tree_where_classifiers_have_none(tmp_path: Path) -> None:
     assert found.warnings == (
         "tree.groups is missing, and a tree of classifiers is one of given groups: the classifiers are flat",
     )
+
+
+def test_nets_that_cannot_be_fitted_leave_the_classifiers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverged(*_: Any, **__: Any) -> OutOfFold:
+        raise FeatureError("training diverged in epoch 3")
+
+    monkeypatch.setattr(module, "nets_out_of_fold", diverged)
+    config = planted_table(tmp_path, n_slices=4)
+    found = leak(config, Learners(classical=("svm",)), n_folds=2)
+    for own in found["protocols"].values():
+        assert list(own["models"]) == ["svm"]
+        assert own["not_run"] == {"nets": "training diverged in epoch 3"}
+    assert "- song: nets was not run: training diverged in epoch 3" in render_leak(found)
+    with pytest.raises(FeatureError, match="training diverged"):
+        leak(config, Learners(), n_folds=2)
+    prepared = prepare_under(config, "song")
+    dropped = ablate(prepared, fold_ids(prepared, 2), ["genre0"], Learners(classical=("svm",)))
+    assert list(dropped["dropped"]["genre0"]["models"]) == ["svm"]
+    assert dropped["not_run"] == {"nets": "training diverged in epoch 3"}
 
 
 def test_a_protocol_in_which_a_node_has_no_songs_is_a_reason_and_no_end(

@@ -5,7 +5,7 @@ from typing import Any
 
 from hgenre.metrics.intervals import difference_of_independent, wilson
 from hgenre.report.figures import bullets, interval, percent, points
-from hgenre.report.protocols import LEAKY
+from hgenre.report.protocols import LEAKY, NETS
 from hgenre.report.table import escape, table
 
 Json = Mapping[str, Any]
@@ -91,9 +91,10 @@ def _measured(results: Json, reported: Json) -> list[str] | None:
 
 
 def _why_not(results: Json, model: str) -> str:
-    """Why a model has no figures: its kind of classifier could not be fitted."""
+    """Why a model has no figures: the nets, or its kind of classifier, could not be fitted."""
+    kind = "nets" if model in NETS else model.split()[0]
     studies = [*results["protocols"].values(), *([results["ablation"]] if "ablation" in results else [])]
-    reasons = (own["not_run"].get(model.split()[0]) for own in studies)
+    reasons = (own["not_run"].get(kind) for own in studies)
     return next(filter(None, reasons), f"no model {model}")
 
 

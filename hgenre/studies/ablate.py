@@ -40,7 +40,7 @@ def ablate(
         dropped: genres.
 
     Returns:
-        * ``labels``, ``n_folds`` (those run), ``seconds``, ``not_run`` (kind of classifier: why), ``warnings``;
+        * ``labels``, ``n_folds`` (those run), ``seconds``, ``not_run`` (nets or kind of classifier: why), ``warnings``;
         * ``dropped``: genre -> ``n_songs``, ``seconds`` and ``models``: model -> ``before, barred, after`` (see
           ``figures``), ``change`` (after less before), ``change_barred`` (barred less before), ``change_learned``
           (after less barred), each a ``compare_right``, and ``per_genre``, a row for each remaining genre with songs
@@ -73,7 +73,7 @@ def ablate(
         found = learn(
             without_genre(prepared, genre),
             remaining,
-            replace(learners, classical=tuple(whole.classical)),
+            replace(learners, net=whole.nets is not None, classical=tuple(whole.classical)),
             command=command,
             on_progress=step(i, f"without {genre}"),
         )

@@ -57,7 +57,7 @@ def baselines(
 
     Raises:
         ConfigError: ``mixed`` and no groups.
-        HgenreError: why the first classifier could not be fitted, where nothing else could be either.
+        HgenreError: why the first of them could not be fitted, where nothing else could be either.
     """
     has_groups = config.tree.groups is not None
     if mixed and not has_groups:

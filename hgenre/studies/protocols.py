@@ -22,6 +22,9 @@ from hgenre.training.progress import Progress
 
 PROTOCOLS: tuple[FoldProtocol, ...] = get_args(FoldProtocol)
 
+NETS = "nets"
+"""What the flat net and its tree are called where kinds of classifiers are named."""
+
 OnFrames = Callable[[Song, int], None]
 OnProgress = Callable[[float, str, Progress | None], None]
 """Is told the share of the work that is done, what is being done, and a net's own progress."""
@@ -52,9 +55,9 @@ class Found:
 
     Attributes:
         answers: model -> its answers: ``flat`` and ``tree`` are nets, ``svm`` and ``svm tree`` classifiers.
-        nets: the nets' folds, None where there are no nets.
+        nets: the nets' folds, None where there are none.
         classical: the folds of every kind of classifier that could be fitted.
-        not_run: why another could not.
+        not_run: why another could not, or ``NETS``.
     """
 
     prepared: Prepared
@@ -141,7 +144,7 @@ def learn(
 
     Raises:
         ConfigError: trees of classifiers alone, and no groups.
-        HgenreError: why the first classifier could not be fitted, where nothing else could be either.
+        HgenreError: why the first of them could not be fitted, where nothing else could be either.
     """
     seed = prepared.config.seeds[0]
     answers: dict[str, Sequence[SongOutcome]] = {}
@@ -174,19 +177,23 @@ def learn(
             sizes, seconds[kind] = found.sizes, found.seconds
             warnings += found.warnings
         n_done += 1
-    if failed and not classical and not learners.net:
-        raise next(iter(failed.values()))
     if learners.net:
 
         def report(k: int, progress: Progress) -> None:
             share = (n_done + (k + progress.share_done) / n_folds) / learners.n
             on_progress(share, f"fold {k + 1}/{n_folds} ", progress)
 
-        nets = nets_out_of_fold(
-            prepared, held_out, with_tree=learners.tree, seed=seed, command=command, on_progress=report
-        )
-        answers = {**_chief(nets), **answers}
-        sizes, seconds["nets"] = nets.sizes, nets.seconds
+        try:
+            nets = nets_out_of_fold(
+                prepared, held_out, with_tree=learners.tree, seed=seed, command=command, on_progress=report
+            )
+        except HgenreError as error:
+            failed[NETS] = error
+        else:
+            answers = {**_chief(nets), **answers}
+            sizes, seconds[NETS] = nets.sizes, nets.seconds
+    if failed and not answers:
+        raise next(iter(failed.values()))
     not_run = {kind: str(error) for kind, error in failed.items()}
     return Found(prepared, answers, sizes, seconds, nets, classical, not_run, warnings)
 
