@@ -114,6 +114,12 @@ def describe_run(prepared: Prepared, command: str, protocol: str) -> dict[str, A
     """Name, command, machine and songs of a run."""
     import jax
 
+    warnings = list(prepared.warnings)
+    if protocol == "slice-random":
+        warnings.append(
+            "every slice counts as a song here: intervals of songs and McNemar's p take slices of one song for "
+            "independent, so they claim too much"
+        )
     return {
         "name": prepared.config.name,
         "command": command,
@@ -127,7 +133,7 @@ def describe_run(prepared: Prepared, command: str, protocol: str) -> dict[str, A
             "jax": jax.__version__,
         },
         "features": described(prepared.source.spec),
-        "warnings": list(prepared.warnings),
+        "warnings": warnings,
     }
 
 

@@ -398,6 +398,7 @@ def test_the_leaky_protocol_says_what_it_is(tiny_config: RunConfig, corpus: Mani
     leaky = replace(tiny_config, data=replace(tiny_config.data, protocol="slice-random"))
     results = train_tree(leaky, corpus, out=tmp_path / "leaky", with_tree=False).results
     assert "these figures are too good" in render(results)
+    assert "take slices of one song for independent, so they claim too much" in render(results)
     assert results["models"]["flat"]["song"]["n"] == results["models"]["flat"]["slice"]["n"]
     seen = load_bundle(tmp_path / "leaky" / "flat").songs_seen
     assert {song.song_id.count("/") for song in seen} == {1}

@@ -17,6 +17,7 @@ from hgenre.studies import protocols as module
 from hgenre.studies.ablate import ablate
 from hgenre.studies.folds import OutOfFold
 from hgenre.studies.protocols import Found, Learners, figures, leak, learn, prepare_under, without_rivals
+from hgenre.training.border import config_from_dict
 from hgenre.training.prepare import Prepared, fold_ids
 from tests.planted_tables import planted_table
 
@@ -139,6 +140,18 @@ def test_shuffled_slices_are_drawn_as_often_as_those_of_whole_songs(
     own = prepare_under(config, "slice-random").config.optimiser
     assert (own.slices_per_song, own.epochs) == (each, epochs)
     assert prepare_under(config, "song").config.optimiser == config.optimiser
+
+
+def test_slices_that_are_standardised_by_themselves_are_another_matter(tmp_path: Path) -> None:
+    mel = np.random.default_rng(0).normal(size=(4, 8, 40)).astype(np.float32)
+    np.savez(tmp_path / "mel.npz", mel=mel, ids=list("stuv"), genres=["a", "b"] * 2)
+    data = {"arrays": {"archive": str(tmp_path / "mel.npz"), "frame_rate_hz": 10.0, "scale": "dB"}, "protocol": "song"}
+    config = config_from_dict({"name": "x", "data": data, "features": {"normalise": "song", "slice_s": 1, "step_s": 1}})
+    told = prepare_under(config, "slice-random", cache_dir=tmp_path).warnings
+    assert told == (
+        "features.normalise is 'song', and a shuffled slice is standardised by itself: nets differ in that too",
+    )
+    assert prepare_under(config, "song", cache_dir=tmp_path).warnings == ()
 
 
 def test_trees_of_classifiers_need_groups(tmp_path: Path) -> None:

@@ -104,7 +104,12 @@ def prepare_under(
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
     if protocol == "artist" and not any(song.artist for song in prepared.songs):
         raise ConfigError(config.name, [("data.protocol", "is 'artist', but no song's artist is known")])
-    return _with_equal_work(prepared) if protocol == "slice-random" else prepared
+    if protocol != "slice-random":
+        return prepared
+    if config.features.normalise == "song":
+        told = "features.normalise is 'song', and a shuffled slice is standardised by itself: nets differ in that too"
+        prepared = replace(prepared, warnings=(*prepared.warnings, told))
+    return _with_equal_work(prepared)
 
 
 def under_protocol(
