@@ -136,6 +136,12 @@ def test_a_recipe_runs_once(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
     reproduce(path, out)
     assert runs == ["song"] * (2 + len(damaged))
 
+    write_recipe(folder, "a", recipe={**TWO, "title": "the same by another name"})
+    renamed = reproduce(path, out)
+    assert renamed["recipe"]["title"] == "the same by another name"
+    assert renamed["protocols"]["song"]["models"] == json.loads(json.dumps(first["protocols"]["song"]["models"]))
+    assert len(runs) == 2 + len(damaged)
+
     write_recipe(folder, "a", recipe=TWO, data={"seed": 1})
     assert reproduce(path, out)["digest"] != first["digest"]
     assert len(runs) == 3 + len(damaged)

@@ -26,6 +26,9 @@ SEEDS = ROOT / "configs" / "seeds"
 ALL = "all"
 """What stands for every recipe, and so names none."""
 
+_PROSE = ("row", "title", "source", "reported", "differences")
+"""What a recipe says beside its run; kept results take it as it stands today."""
+
 _SCHEMA_VERSION = 1
 """Of a recipe's results; others are not taken for those of today."""
 
@@ -68,7 +71,7 @@ def reproduce(
     """
     facts = _facts(path, command)
     if not again and (kept := _kept(out / "results.json", facts["digest"])) is not None:
-        return kept
+        return {**kept, "recipe": facts["recipe"]}
     try:
         config = read_config(path)
     except ConfigError as error:
@@ -106,9 +109,13 @@ def _read_recipe(path: Path) -> RunConfig:
 
 
 def _facts(path: Path, command: str) -> dict[str, Any]:
-    """What is known of a recipe before it is run; the digest changes with what its file says, not with defaults."""
+    """What is known of a recipe before it is run.
+
+    The digest changes with what its file says of the run; not with defaults, nor with what is said about the report.
+    """
     config = config_to_dict(_read_recipe(path))
     written = tomllib.loads(path.read_text(encoding="utf-8"))
+    written["recipe"] = {key: value for key, value in written["recipe"].items() if key not in _PROSE}
     digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:16]
     return {
         "schema_version": _SCHEMA_VERSION,
