@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from hgenre.metrics.intervals import wilson
+from hgenre.report.markdown import render
 from hgenre.report.reproductions import HEADER, ours, render_reproductions, rows_table
 from hgenre.report.table import escape
 from hgenre.studies.recipes import not_run, recipes, reproduce
+from hgenre.train import RunResult
 from tests.oracles import newcombe
 from tests.planted_recipes import write_recipe
 
@@ -248,6 +250,17 @@ def test_curves_tell_how_far_training_and_validation_came_apart() -> None:
     text = render_reproductions([found], "x", {"a": "reproductions/a.svg"})
     assert "| a | song | flat | 37.5 | 0.01 | 1.21 | 99.8 % | 71.9 % |" in text
     assert "![Learning curves of a: training and validation by epoch](reproductions/a.svg)" in text
+
+
+def test_a_tree_stands_beside_its_rivals_as_in_its_own_report(tiny_run: RunResult) -> None:
+    """Headings a step lower, the rest word by word."""
+    page = render_reproductions([results(reported(), trees={"song": tiny_run.results})], "x")
+    report = render(tiny_run.results)
+    for heading in ("Fair rivals (songs)", "Why (songs)"):
+        own = report.split(f"## {heading}\n\n")[1].split("\n## ")[0].strip()
+        assert own
+        assert f"### {heading}\n\n{own}" in page
+    assert "Tree minus flat is" in page
 
 
 def test_warnings_are_few_and_counted() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from hgenre.metrics.intervals import difference_of_independent, wilson
 from hgenre.report.figures import bullets, interval, percent, points
 from hgenre.report.protocols import LEAKY, NETS
+from hgenre.report.sections import answer_section, lacking_section, ledger_section, rivals_section
 from hgenre.report.table import escape, table
 
 Json = Mapping[str, Any]
@@ -179,6 +180,17 @@ def _curves(found: Sequence[Json]) -> Iterable[str]:
         yield table(header, rows)
 
 
+def _tree(account: Json) -> Iterable[str]:
+    """The tree beside its fair rivals, and where its songs are lost, under headings a step lower than in a report."""
+    parts = (
+        lacking_section(account),
+        answer_section(account),
+        rivals_section(account),
+        ledger_section(account.get("ledger", {})),
+    )
+    yield from (section.replace("## ", "### ", 1) for part in parts for section in part)
+
+
 def _recipe(results: Json, curves: str | None) -> Iterable[str]:
     recipe = results["recipe"]
     yield f"## {escape(recipe['title'])}\n\n`{results['command']}`"
@@ -187,6 +199,8 @@ def _recipe(results: Json, curves: str | None) -> Iterable[str]:
         yield f"Not run: {results['not_run']}."
     for protocol, own in results["protocols"].items():
         yield _protocol(protocol, own, recipe)
+    for account in results.get("trees", {}).values():
+        yield from _tree(account)
     if "ablation" in results:
         yield from _ablation(results)
     if curves:

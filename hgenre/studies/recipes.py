@@ -138,7 +138,7 @@ def _under_protocols(
     recipe = config.recipe
     assert recipe is not None
     protocols: Sequence[FoldProtocol] = recipe.protocols or (fold_protocol(config),)
-    results: dict[str, Any] = {"protocols": {}, "labels": [], "warnings": [], "curves": {}}
+    results: dict[str, Any] = {"protocols": {}, "labels": [], "warnings": [], "curves": {}, "trees": {}}
     for i, protocol in enumerate(protocols):
 
         def report(share: float, what: str, progress: Progress | None, i: int = i, protocol: str = protocol) -> None:
@@ -159,7 +159,7 @@ def _under_protocols(
         results["labels"] = list(found.prepared.labels)
         results["warnings"] += [*found.prepared.warnings, *found.warnings]
         if found.nets is not None:
-            write_folds(
+            account = write_folds(
                 out / protocol,
                 found.prepared,
                 [found.nets],
@@ -168,6 +168,9 @@ def _under_protocols(
                 seconds=found.nets.seconds,
             )
             results["curves"][protocol] = _last_epochs(found.nets.histories)
+            if learners_of(config).tree:
+                told = ("models", "comparison", "rivals", "rivals_missing", "ledger")
+                results["trees"][protocol] = {key: account[key] for key in told if key in account}
     results["warnings"] = list(dict.fromkeys(results["warnings"]))
     return results
 
