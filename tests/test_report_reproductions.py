@@ -115,7 +115,7 @@ def test_a_row_says_what_was_reported_and_what_is_ours() -> None:
     ("entries", "said"),
     [
         ({"said": "better"}, ""),
-        ({"percent": 60.0, "n": 200, "is_same_data": False}, "other genres"),
+        ({"percent": 60.0, "n": 200, "is_same_data": False}, "other data"),
         ({"percent": 60.0}, "+11.5"),
         # Of slices nobody knows how many songs they are of.
         ({"percent": 47.0, "n": 2995, "figure": "slice"}, "+13.0"),

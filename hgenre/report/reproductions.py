@@ -37,8 +37,8 @@ def render_reproductions(
                 "*the two*: our figure less the reported one, with its interval (Newcombe) where it is known on how "
                 "many songs the reported one rests; a difference is *beyond chance* where that interval leaves out 0. "
                 "Of reported slices nobody knows how many songs they are of, and nothing is corrected for the number "
-                "of rows. Where our songs are of other genres than the report's, the figures are not held against "
-                "each other.",
+                "of rows. Where our songs are of other genres or of another form than the report's, the figures are "
+                "not held against each other.",
             ]
         ),
         *_leaks(found),
@@ -107,7 +107,7 @@ def _beside(figure: Json, reported: Json) -> str:
     if reported["percent"] is None:
         return ""
     if not reported["is_same_data"]:
-        return "other genres"
+        return "other data"
     theirs = reported["percent"] / 100
     difference = figure["accuracy"] - theirs
     if reported["n"] is None or figure["unit"] == "slice":
