@@ -46,14 +46,17 @@ _MAX_NAMED = 10
 _LARGEST = float(np.finfo(np.float32).max)
 
 
+_NO_VALUES = np.empty(0, np.float32)
+
+
 class Row(NamedTuple):
-    """One row of a table, as written; ``problem`` where it does not fit its header."""
+    """One row of a table; ``values`` (column,) float32, none where ``problem`` says what is wrong with the row."""
 
     line: int
     filename: str
     length: str = ""
     label: str = ""
-    cells: Sequence[str] = ()
+    values: np.ndarray = _NO_VALUES
     problem: str = ""
 
 
@@ -254,8 +257,8 @@ def _flat_rows(
         elif len(cells) != len(header):
             rows.append(Row(number, filename, problem=_ragged(cells, header)))
         else:
-            features = [named[name] for name in columns]
-            rows.append(Row(number, filename, named.get("length", ""), named["label"], features))
+            features = _parsed(columns, [named[name] for name in columns])
+            rows.append(Row(number, filename, named.get("length", ""), named["label"], *features))
     return columns, rows
 
 
@@ -279,12 +282,26 @@ def _fma_rows(
         if len(cells) != len(first):
             rows.append(Row(number, cells[0], problem=_ragged(cells, first)))
         else:
-            rows.append(Row(number, cells[0], cells=[cells[i].strip() for i in chosen]))
+            rows.append(Row(number, cells[0], "", "", *_parsed(columns, [cells[i].strip() for i in chosen])))
     return columns, rows
 
 
 def _ragged(cells: Sequence[str], header: Sequence[str]) -> str:
-    return f"{len(cells)} cells under a header of {len(header)}"
+    return f": {len(cells)} cells under a header of {len(header)}"
+
+
+def _parsed(columns: Sequence[str], cells: Sequence[str]) -> tuple[np.ndarray, str]:
+    """(column,) float32 and no problem, or no values and the first problem."""
+    values = []
+    for column, cell in zip(columns, cells, strict=True):
+        try:
+            value = float(cell)
+        except ValueError:
+            return _NO_VALUES, f", column {column}: {f'{cell!r} is no number' if cell else 'is empty'}"
+        if not math.isfinite(value) or abs(value) > _LARGEST:
+            return _NO_VALUES, f", column {column}: {cell} is not finite in 32 bits"
+        values.append(value)
+    return np.array(values, np.float32), ""
 
 
 def _slices(rows: Sequence[Row]) -> list[tuple[str, int]]:
@@ -321,23 +338,9 @@ def _numbers(table: _Table) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     rows: dict[str, np.ndarray] = {}
     errors = dict(table.errors)
     for song_id, of in table.songs.items():
-        bad = next((f"line {row.line}{problem}" for row in of for problem in _problems(table.columns, row)), "")
+        bad = next((row for row in of if row.problem), None)
         if bad:
-            errors[song_id] = bad
+            errors[song_id] = f"line {bad.line}{bad.problem}"
         elif song_id not in errors:
-            rows[song_id] = np.array([row.cells for row in of], np.float64).T.astype(np.float32)
+            rows[song_id] = np.stack([row.values for row in of], axis=1)
     return rows, errors
-
-
-def _problems(columns: Sequence[str], row: Row) -> Iterator[str]:
-    if row.problem:
-        yield f": {row.problem}"
-        return
-    for column, cell in zip(columns, row.cells, strict=True):
-        try:
-            value = float(cell)
-        except ValueError:
-            yield f", column {column}: {f'{cell!r} is no number' if cell else 'is empty'}"
-            continue
-        if not math.isfinite(value) or abs(value) > _LARGEST:
-            yield f", column {column}: {cell} is not finite in 32 bits"
