@@ -5,6 +5,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,9 @@ def write_held_out(path: Path, folds: Sequence[HeldOut]) -> None:
         os.replace(beside, path)
     except OSError as error:
         raise HgenreError(f"{path} cannot be written ({error.strerror}); choose another place (--out)") from None
+    finally:
+        with suppress(OSError):
+            beside.unlink()
 
 
 def read_held_out(path: Path) -> list[HeldOut]:

@@ -5,6 +5,7 @@ import io
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -175,14 +176,18 @@ def write_history(path: Path, seeds: Sequence[Any], histories: Sequence[Mapping[
     write_text(path, text.getvalue())
 
 
-def make_run_folder(directory: Path) -> None:
+def make_run_folder(directory: Path, *, option: str = "--out") -> None:
     """Makes the folder of a run before the work that leads up to its results; raises HgenreError where it cannot."""
-    write_text(directory / ".writable", "")
+    write_text(directory / ".writable", "", option=option)
     (directory / ".writable").unlink()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes beside and renames into place; raises HgenreError where the disk refuses."""
+def write_text(path: Path, text: str, *, option: str = "--out") -> None:
+    """Writes beside and renames into place; raises HgenreError where the disk refuses.
+
+    Args:
+        option: Of the command line, by which the user chooses the place.
+    """
     beside = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,5 +195,8 @@ def write_text(path: Path, text: str) -> None:
         os.replace(beside, path)
     except OSError as error:
         raise HgenreError(
-            f"{path.parent}: nothing can be written there ({error.strerror}); choose another place (--out)"
+            f"{path.parent}: nothing can be written there ({error.strerror}); choose another place ({option})"
         ) from None
+    finally:
+        with suppress(OSError):
+            beside.unlink()

@@ -182,3 +182,4 @@ def test_what_cannot_be_written_is_told_before_the_work(
     done = hgenre("reproduce", "a", "--recipes", folder, option, "file/x")
     assert (done.status, done.out) == (1, "")
     assert "nothing can be written there" in done.err
+    assert done.err.endswith(f"choose another place ({option})\n")

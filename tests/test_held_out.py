@@ -275,3 +275,7 @@ def test_a_file_cut_short_is_told(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(HgenreError, match=r"nowhere/outputs.npz cannot be written \(No such file or directory\)"):
         write_held_out(tmp_path / "nowhere" / FILE, [held_out_songs(5)])
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(HgenreError, match=r"outputs\.npz cannot be written \(Is a directory\)"):
+        write_held_out(tmp_path / FILE, [held_out_songs(5)])
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

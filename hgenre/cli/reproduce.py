@@ -53,7 +53,7 @@ def reproduce(
     if report is None and name == ALL:
         report = out / "reproductions.md" if recipes else Path("docs") / "reproductions.md"
     if report is not None:
-        make_run_folder(report.parent)
+        make_run_folder(report.parent, option="--report")
     found: list[dict[str, Any]] = []
     failed = False
     with training_progress() as (on_frames, on_fit):
@@ -76,7 +76,7 @@ def reproduce(
     curves = {} if report is None else _curves(found, out, report)
     text = render_reproductions(found, command_line(), curves, folder=str(recipes or "configs/seeds"))
     if report is not None:
-        write_text(report, text)
+        write_text(report, text, option="--report")
         print(f"written to {report}", file=sys.stderr)
     print(json.dumps(found) if as_json else text)
     if failed:
@@ -108,6 +108,6 @@ def _curves(found: list[dict[str, Any]], out: Path, report: Path) -> dict[str, s
         drawn = next((out / results["name"] / protocol / LEARNING for protocol in results["protocols"]), None)
         if drawn is not None and drawn.exists():
             beside = Path(report.stem) / f"{results['name']}.svg"
-            write_text(report.parent / beside, drawn.read_text(encoding="utf-8"))
+            write_text(report.parent / beside, drawn.read_text(encoding="utf-8"), option="--report")
             curves[results["name"]] = beside.as_posix()
     return curves
