@@ -53,15 +53,20 @@ def read_facts(path: str | Path) -> dict[str, dict[str, str]]:
     return facts
 
 
-def with_facts(songs: Sequence[Song], facts: Mapping[str, Mapping[str, str]]) -> tuple[Song, ...]:
+def with_facts(
+    songs: Sequence[Song], facts: Mapping[str, Mapping[str, str]], join: str | Path | None
+) -> tuple[Song, ...]:
     """The songs with what is known of them; a song keeps its own genre where it has one.
+
+    Args:
+        join: Where the facts come from, for the error.
 
     Raises:
         ManifestError: none of the songs is in a table that is not empty.
     """
     if facts and not any(song.song_id in facts for song in songs):
         raise ManifestError(
-            f"none of the {len(songs)} songs is in the joined table: songs are such as {songs[0].song_id!r}, the "
+            f"{join}: none of the {len(songs)} songs is in the joined table: songs are such as {songs[0].song_id!r}, the "
             f"table's ids such as {next(iter(facts))!r}"
         )
     return tuple(_with_song_facts(song, facts.get(song.song_id, {})) for song in songs)

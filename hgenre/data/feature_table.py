@@ -110,7 +110,7 @@ def open_table(path: str | Path, *, join: str | Path | None = None) -> tuple[Man
         songs.append(
             Song(song_id, f"{path.name}#{song_id}", max(row.label for row in of), sha256=digest, duplicate_of=repeats)
         )
-    manifest = Manifest(with_facts(songs, facts) if facts else tuple(songs), path.parent)
+    manifest = Manifest(with_facts(songs, facts, join) if facts else tuple(songs), path.parent)
     errors |= {s.song_id: "has no genre" for s in manifest.songs if not s.genre and s.song_id not in errors}
     usable = tuple(song for song in manifest.usable if song.song_id not in errors)
     return manifest, FrameSource(TableSpec(table.columns, table.row_s), usable, rows.__getitem__, errors)

@@ -72,7 +72,7 @@ def import_arrays(
             )
         genres = [str(genre).strip() for genre in archive[genres_key].ravel()]
     spec = ArraySpec(spectrograms.shape[1], frame_rate_hz, scale, db_per_unit)
-    songs = with_facts(_songs(npz_path, spectrograms, song_ids, genres), read_facts(join) if join else {})
+    songs = with_facts(_songs(npz_path, spectrograms, song_ids, genres), read_facts(join) if join else {}, join)
     return _write(Path(out_dir), spectrograms, songs, spec)
 
 
@@ -111,7 +111,7 @@ def import_images(
         spectrograms = np.ascontiguousarray(spectrograms[:, ::-1])
     spec = ArraySpec(n_mels, frame_rate_hz, scale, None)
     songs = _songs(directory, spectrograms, [p.stem for p in paths], [p.parent.name for p in paths])
-    return _write(Path(out_dir), spectrograms, with_facts(songs, read_facts(join) if join else {}), spec)
+    return _write(Path(out_dir), spectrograms, with_facts(songs, read_facts(join) if join else {}, join), spec)
 
 
 def _songs(source: Path, spectrograms: np.ndarray, song_ids: Sequence[str], genres: Sequence[str]) -> list[Song]:
