@@ -66,8 +66,8 @@ def with_facts(
     """
     if facts and not any(song.song_id in facts for song in songs):
         raise ManifestError(
-            f"{join}: none of the {len(songs)} songs is in the joined table: songs are such as {songs[0].song_id!r}, the "
-            f"table's ids such as {next(iter(facts))!r}"
+            f"{join}: none of the {len(songs)} songs is in the joined table: songs are such as "
+            f"{songs[0].song_id!r}, the table's ids such as {next(iter(facts))!r}"
         )
     return tuple(_with_song_facts(song, facts.get(song.song_id, {})) for song in songs)
 
