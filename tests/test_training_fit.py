@@ -218,6 +218,22 @@ def test_next_nets_go_on_from_their_forerunners(
     assert done[-1].share_done == pytest.approx(1)
 
 
+def test_nets_that_start_warm_have_no_forerunner_and_are_not_counted_for_one(trained: list[tuple[Any, Any]]) -> None:
+    net = {"kind": "mlp", "dense_widths": [8, 4], "norm": False, "dropout": 0.0}
+    following = {**net, "dropout": 0.5}
+    config = config_with(
+        net=net, next_net=following, node_nets={"insect": net}, tree={"groups": GROUPS, "joint_epochs": 2}
+    )
+    done: list[Progress] = []
+    fitted = fit(config, LABELS, TRAIN, VALIDATION, FACTS, seed=0, on_progress=done.append)
+    from_nothing = [FLAT, "rival/flat 2", "rival/flat 3"]
+    assert {name for name in fitted.history if name.endswith(BEFORE)} == {f"{name}{BEFORE}" for name in from_nothing}
+    # Four whole nets and three forerunners of as many songs, two specialists of half of them, and three nets together.
+    n_epochs = 3 * (3 + 3 + 1 + 2 / 2 + 1) + 2 * 3
+    assert done[0].share_done == pytest.approx(3 / n_epochs)
+    assert done[-1].share_done == pytest.approx(1)
+
+
 @pytest.mark.parametrize("next_net", [{"kind": "mlp", "dense_widths": [6]}, {"kind": "crnn", "widths": [2]}])
 def test_nets_that_share_no_layer_are_refused_before_anything_is_trained(
     trained: list[tuple[Any, Any]], next_net: dict[str, Any]

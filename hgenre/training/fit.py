@@ -16,12 +16,13 @@ from hgenre.features import Normalisation, fit_normalisation
 from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
 from hgenre.grouping.confusion import soft_confusion
 from hgenre.labels import Labels
-from hgenre.nets.build import LAST_LAYER, Net, Variables, build_net, frozen_layers
+from hgenre.nets.build import Net, Variables, build_net
 from hgenre.nets.pretrained import carry_over, read_vgg16
 from hgenre.nets.spec import NetSpec
 from hgenre.training.config import OptimiserConfig, RunConfig
 from hgenre.training.joint import at_temperature, by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
 from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits, train_net, validate, warm
+from hgenre.training.node_nets import flat_spec, net_spec, starts_warm
 from hgenre.training.progress import Progress, Work
 from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature, slice_weights
@@ -115,8 +116,8 @@ def fit(
         )
     nets = {}
     for node in tree.net_nodes:
-        spec = _net_spec(config, node, tree)
-        nets[node.name], _ = run.node(node.name, node, spec, _warm_start(config, spec, flat_net))
+        spec = net_spec(config, node, tree)
+        nets[node.name], _ = run.node(node.name, node, spec, run.warm_start(spec, flat_net))
     result = run.bundle(tree, nets, config.name, facts, about)
     stagewise = tuned = None
     if config.tree.joint_epochs:
@@ -214,6 +215,10 @@ class _Run:
             return lambda drawn: drawn
         return carry_over(spec, read_vgg16(self.config.pretrained))
 
+    def warm_start(self, spec: NetSpec, flat_net: _Calibrated) -> Callable[[Variables], Variables] | None:
+        """What puts the flat net's weights below the last layer, for a net that starts warm."""
+        return partial(warm, flat_net.variables) if starts_warm(self.config, spec) else None
+
     def together(self, stagewise: Bundle) -> tuple[Bundle, bool]:
         """The tree with all its nets tuned on the tree's own loss, and whether validation songs gain by that."""
         tree, config = stagewise.tree, self.config
@@ -248,7 +253,7 @@ class _Run:
         def net_of(spec: NetSpec) -> Net:
             return shared_trunk(tree, spec, config.optimiser.precision)
 
-        start = _warm_start(config, spec, flat_net)
+        start = self.warm_start(spec, flat_net)
         _, trained = self._trained(net_of, spec, task, self.work.size(everything), start)
         heads = trunk_logits(tree, spec, config.optimiser.precision)
         logits, song_idx = self._validation_logits(heads, trained.variables, task)
@@ -275,7 +280,7 @@ class _Run:
             features=self.train.features,
             slices=self.train.slices,
             normalisation=self.normalisation,
-            nets={node.name: _net_spec(self.config, node, tree) for node in tree.net_nodes},
+            nets={node.name: net_spec(self.config, node, tree) for node in tree.net_nodes},
             variables={node: own.variables for node, own in nets.items()},
             temperatures={node: own.temperature for node, own in nets.items()},
             songs_seen=tuple(
@@ -322,21 +327,6 @@ class _Run:
         return fit_temperature(logits, child_idx, slice_weights(song_idx))
 
 
-def flat_spec(config: RunConfig) -> NetSpec:
-    """The flat net's, and that of every node without one of its own."""
-    return config.next_net or config.net
-
-
-def _warm_start(config: RunConfig, spec: NetSpec, flat_net: _Calibrated) -> Callable[[Variables], Variables] | None:
-    """The flat net's weights below the last layer, where the configuration wants them and the specs agree.
-
-    Not where the last layer is frozen, because it would stay as it was drawn.
-    """
-    if config.tree.warm_start and spec == flat_spec(config) and LAST_LAYER not in frozen_layers(spec):
-        return partial(warm, flat_net.variables)
-    return None
-
-
 def spread_songs(n_songs: int) -> list[int]:
     """At most NORMALISATION_SONGS positions, spread evenly over the songs."""
     return np.unique(np.linspace(0, n_songs - 1, min(n_songs, NORMALISATION_SONGS)).round().astype(int)).tolist()
@@ -373,16 +363,6 @@ def derived_tree(
 def node_task(node: Node, labels: Labels, name: str) -> NodeTask:
     """What a node's net has to tell apart; a genre in overlapping children counts for its home."""
     return NodeTask(name, len(node.children), node.home_child_of(labels))
-
-
-def _net_spec(config: RunConfig, node: Node, tree: TreeSpec) -> NetSpec:
-    if tree.is_flat:
-        return flat_spec(config)
-    if node.name in config.node_nets:
-        return config.node_nets[node.name]
-    if node is tree.root or config.specialist_net is None:
-        return flat_spec(config)
-    return config.specialist_net
 
 
 def _net_seed(seed: int, name: str) -> int:

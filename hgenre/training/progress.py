@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hgenre.labels import Labels
+from hgenre.nets.spec import NetSpec
 from hgenre.training.config import RunConfig
 from hgenre.training.loop import Epoch
+from hgenre.training.node_nets import flat_spec, net_spec, starts_warm
 from hgenre.training.songs import LearningSongs
 from hgenre.tree.spec import Node, TreeSpec, flat_tree, genres_under
 
@@ -38,16 +40,25 @@ class Work:
 
     def plan(self, tree: TreeSpec | None) -> None:
         """Takes a tree that is not known yet for one of a root and two specialists that share the songs."""
-        joint_epochs, rivals = self._config.tree.joint_epochs, self._config.rivals
-        # A next net has a forerunner to train; one that starts warm has none, and then there is less to do than said.
-        n_epochs = self._config.optimiser.epochs * (2 if self._config.next_net else 1)
-        total = n_epochs * self._everything
+        config, everything = self._config, self._everything
+        flat = self._n_trained(flat_spec(config), warm=False) * everything
+        fit, together = flat, 0
         if tree is None or not tree.is_flat:
-            n_nets = 3 if tree is None else len(tree.net_nodes)
-            nodes = 2 * self._everything if tree is None else sum(self.size(node) for node in tree.net_nodes)
-            n_others = rivals.flat_ensembles * (max(n_nets, 2) - 1) + rivals.shared_trunk
-            total += n_epochs * (nodes + n_others * self._everything) + joint_epochs * n_nets * self._everything
-        self._total = total
+            nodes = (
+                [(flat_spec(config), everything), (config.specialist_net or flat_spec(config), everything)]
+                if tree is None
+                else [(net_spec(config, node, tree), self.size(node)) for node in tree.net_nodes]
+            )
+            n_nets = 3 if tree is None else len(nodes)
+            fit += sum(self._n_trained(spec) * size for spec, size in nodes)
+            fit += config.rivals.flat_ensembles * (max(n_nets, 2) - 1) * flat
+            fit += config.rivals.shared_trunk * self._n_trained(flat_spec(config)) * everything
+            together = config.tree.joint_epochs * n_nets * everything
+        self._total = config.optimiser.epochs * fit + together
+
+    def _n_trained(self, spec: NetSpec, *, warm: bool = True) -> int:
+        """A net and its forerunner, which a next net has unless it starts warm."""
+        return 1 + (spec == self._config.next_net and not (warm and starts_warm(self._config, spec)))
 
     def epoch(self, name: str, size: int, epoch: Epoch, n_epochs: int) -> None:
         done = self._done + size * epoch.epoch
