@@ -155,6 +155,20 @@ def test_a_logit_for_every_child_whoever_stands_beside(spec: NetSpec) -> None:
     assert shapes == jax.tree.map(lambda a: (a.shape, a.dtype), variables)
 
 
+@every_net
+def test_the_last_layer_alone_stands_between_embedding_and_logits(spec: NetSpec) -> None:
+    net, variables = started(spec).net, started(spec).variables
+    assert net.embed is not None
+    last = variables["params"][LAST_LAYER]
+    assert set(last) == {"kernel", "bias"}
+    if spec.kind not in ("crnn", "lmfcc_cnn"):
+        assert jax.eval_shape(net.embed, variables, slices()).shape == (N_SLICES, len(last["kernel"]))
+        return
+    embedding = jax.jit(net.embed, compiler_options=UNOPTIMISED)(variables, slices())
+    logits = started(spec).apply(variables, slices())
+    np.testing.assert_allclose(embedding @ last["kernel"] + last["bias"], logits, rtol=1e-5, atol=1e-6)
+
+
 def parted(net: Net, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(free, frozen) layers."""
     frozen = {name: layer for name, layer in params.items() if name in net.frozen}

@@ -32,6 +32,7 @@ class Net:
         apply: (variables, x (slice, mel, frame)) -> logits (slice, child); running statistics, no dropout.
         train_apply: (variables, x, key) -> (logits, new batch_stats); batch statistics and dropout.
         frozen: layers of ``params`` that training leaves as they are.
+        embed: as ``apply``, but what enters the last layer, (slice, feature); None where several nets act as one.
     """
 
     init: Callable[[Array, int, int], Variables]
@@ -39,6 +40,7 @@ class Net:
     apply: Callable[[Variables, Array], Array]
     train_apply: Callable[[Variables, Array, Array], tuple[Array, Any]]
     frozen: frozenset[str] = frozenset()
+    embed: Callable[[Variables, Array], Array] | None = None
 
 
 @cache
@@ -61,6 +63,21 @@ def build_net(spec: NetSpec, n_children: int, precision: Precision = "float32") 
         with jax.default_matmul_precision("highest"):
             return module.apply(variables, x, train=False)
 
+    def embed(variables: Variables, x: Array) -> Array:
+        from flax.linen import intercept_methods
+
+        entered: list[Array] = []
+
+        def listen(layer: Any, args: Any, kwargs: Any, context: Any) -> Any:
+            if context.module.name == LAST_LAYER:
+                entered.append(args[0])
+            return layer(*args, **kwargs)
+
+        with intercept_methods(listen):
+            apply(variables, x)
+        (features,) = entered
+        return features
+
     def train_apply(variables: Variables, x: Array, key: Array) -> tuple[Array, Any]:
         logits, updates = in_training.apply(variables, x, train=True, mutable=["batch_stats"], rngs={"dropout": key})
         return logits, updates.get("batch_stats", {})
@@ -68,7 +85,7 @@ def build_net(spec: NetSpec, n_children: int, precision: Precision = "float32") 
     # Weights are drawn once, so the time to compile is all that counts: a fifth where XLA does not optimise the code.
     unoptimised = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else None
     init = jax.jit(drawn, static_argnums=(1, 2), compiler_options=unoptimised)
-    return Net(init, shapes, apply, train_apply, frozen_layers(spec))
+    return Net(init, shapes, apply, train_apply, frozen_layers(spec), embed)
 
 
 def frozen_layers(spec: NetSpec) -> frozenset[str]:
