@@ -87,6 +87,16 @@ def test_only_the_genres_asked_for_are_taken(tmp_path: Path) -> None:
     assert len(prepared.songs) == 16
 
 
+def test_songs_of_other_genres_are_not_told_of_as_left_out(tmp_path: Path) -> None:
+    config = planted_table(tmp_path, n_slices=2)
+    table = Path(config.data.table)
+    bad = [f"genre{genre}.00009.0.wav,66150,{',' * 7}x,genre{genre}" for genre in range(3)]
+    table.write_text("\n".join([table.read_text().rstrip(), *bad, f",66150{',1' * 8},genre1"]) + "\n")
+    chosen = replace(config, data=replace(config.data, genres=("genre2", "genre0")))
+    told = [warning.partition(":")[0] for warning in prepare(chosen, cache_dir=tmp_path).warnings]
+    assert told == ["line 53 left out", "genre0.00009 left out", "genre2.00009 left out"]
+
+
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [

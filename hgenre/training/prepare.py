@@ -73,7 +73,7 @@ def prepare(
     table = None
     if manifest is None:
         manifest, table = _listed(config, cache_dir)
-    manifest = _chosen(config, manifest)
+    everything, manifest = manifest, _chosen(config, manifest)
     check_genres(config, manifest.labels)
     f = config.features
     spec = LogMelSpec(f.sample_rate_hz, f.n_fft, f.hop_length, f.n_mels, f.fmin_hz, f.fmax_hz, f.mel_scale)
@@ -82,8 +82,12 @@ def prepare(
     # training it for an epoch.
     keep_executables(cache_dir)
     if table is not None:
-        chosen = {song.song_id for song in manifest.songs}
-        source = replace(table, songs=tuple(song for song in table.songs if song.song_id in chosen))
+        others = {song.song_id for song in everything.songs} - {song.song_id for song in manifest.songs}
+        source = replace(
+            table,
+            songs=tuple(song for song in table.songs if song.song_id not in others),
+            errors={song_id: why for song_id, why in table.errors.items() if song_id not in others},
+        )
         slices = SliceSpec.from_seconds(f.slice_s, f.step_s, source.spec)
     else:
         source, slices = _frames(config, manifest, spec, cache_dir, lambda song: on_frames(song, n_songs))
