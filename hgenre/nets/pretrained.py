@@ -43,7 +43,9 @@ def read_vgg16(path: str | Path) -> Layers:
         with path.open("rb") as file:
             is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}; name a file of VGG16's weights") from None
+        raise BundleError(
+            f"pretrained: {path} cannot be read: {error.strerror}; name a file of VGG16's weights"
+        ) from None
     with (_hdf5 if is_hdf5 else _safetensors)(path) as (arrays, is_torch):
         layers = _checked(path, arrays, is_torch)
     if is_torch:
@@ -71,11 +73,12 @@ def carry_over(spec: NetSpec, given: Mapping[str, Any]) -> Callable[[Variables],
         found = fitting_layers(given, params)
         if missing := sorted(frozen_layers(spec) - set(found)):
             told = ", ".join(f"{name} {_shapes(params[name])}, found {_shapes(given.get(name))}" for name in missing)
-            raise BundleError(f"a net of kind {spec.kind} cannot go on from the given layers; needed {told}")
+            # A file's layers fit every net that begins with them, so the user's mistake is in next_net.
+            raise BundleError(f"next_net: a net of kind {spec.kind} cannot go on from the given layers; needed {told}")
         if not found:
             raise BundleError(
-                f"a net of kind {spec.kind} has no layer in common with those given: {', '.join(sorted(given))}; "
-                "needed one of the same name and shapes"
+                f"next_net: a net of kind {spec.kind} has no layer in common with those given: "
+                f"{', '.join(sorted(given))}; needed one of the same name and shapes"
             )
         return {**drawn, "params": {**params, **{name: given[name] for name in found}}}
 
@@ -125,7 +128,9 @@ def _checked(path: Path, arrays: Arrays, is_torch: bool) -> Layers:
             if values.dtype.kind != "f" or not np.isfinite(values).all()
         ]
     if problems:
-        raise BundleError(f"{path} does not hold VGG16's 13 convolutions: {'; '.join(problems)}; fetch the file again")
+        raise BundleError(
+            f"pretrained: {path} does not hold VGG16's 13 convolutions: {'; '.join(problems)}; fetch the file again"
+        )
     return layers
 
 
@@ -147,7 +152,7 @@ def _hdf5(path: Path) -> Iterator[tuple[Arrays, bool]]:
             held = [n for n in VGG16_WIDTHS if isinstance(file.get(n, getlink=True), h5py.HardLink)]
             yield {n: own_arrays(file[n]) for n in held if isinstance(file[n], h5py.Group)}, False
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise BundleError(f"{path} is a damaged HDF5 file: {error}; fetch it again") from None
+        raise BundleError(f"pretrained: {path} is a damaged HDF5 file: {error}; fetch it again") from None
 
 
 @contextmanager
@@ -175,4 +180,6 @@ def _safetensors(path: Path) -> Iterator[tuple[Arrays, bool]]:
                 arrays[layer] = {part: Handle(name) for part, name in parts.items() if name in names}
             yield arrays, is_torch
     except (SafetensorError, OSError, TypeError) as error:
-        raise BundleError(f"{path} is neither Keras' HDF5 nor a safetensors file: {error}; fetch it again") from None
+        raise BundleError(
+            f"pretrained: {path} is neither Keras' HDF5 nor a safetensors file: {error}; fetch it again"
+        ) from None
