@@ -30,6 +30,9 @@ def test_songs_known_by_heart_leak_under_slice_random_alone(tmp_path: Path) -> N
     slices, songs, artists = (found["protocols"][p]["models"]["knn"] for p in ("slice-random", "song", "artist"))
     assert slices["slice"]["accuracy"] > 0.99
     assert (slices["slice"]["n"], songs["slice"]["n"], songs["song"]["n"]) == (720, 720, 24)
+    # A song is a slice there, whose kin Wilson's interval would take for independent.
+    assert slices["song"]["interval"] == slices["slice"]["interval"]
+    assert songs["song"]["interval"] != songs["slice"]["interval"]
     # Nothing tells the genre: a third of the songs is right by chance, and the interval of the slices knows how few
     # songs there are.
     for honest in (songs, artists):
@@ -94,6 +97,8 @@ def test_other_mistakes_in_the_configuration_end_it(tmp_path: Path) -> None:
 def test_one_slice_a_song_is_said(tmp_path: Path) -> None:
     found = leak(planted_table(tmp_path, n_songs=20, n_slices=1), KNN, n_folds=2)
     assert found["one_slice_a_song"]
+    songs = found["protocols"]["slice-random"]["models"]["knn"]["song"]
+    assert songs["interval"] == pytest.approx(wilson(round(songs["accuracy"] * songs["n"]), songs["n"]))
     report = render_leak(found)
     assert "| model | slice-random: songs right | song: songs right | artist: songs right |" in report
     assert "every song has one slice, so this is the protocol song" in report

@@ -104,7 +104,7 @@ def test_a_recipe_is_what_the_study_says_under_each_protocol(folder: Path, tmp_p
     assert shares == sorted(shares)
     for protocol, own in found["protocols"].items():
         told = under_protocol(read_config(path), protocol, Learners(net=False, classical=("svm",)), n_folds=2)
-        wanted = json.loads(json.dumps(figures(told.answers["svm"], told.prepared.labels)))
+        wanted = json.loads(json.dumps(figures(told.answers["svm"], told.prepared.labels, protocol)))
         assert json.loads(json.dumps(own["models"])) == {"svm": wanted}
     assert found["protocols"]["song"]["n_songs"]["test"] == [12, 12]
 

@@ -14,7 +14,7 @@ from hgenre.labels import Labels
 from hgenre.metrics.intervals import wilson
 from hgenre.studies.folds import OutOfFold
 from hgenre.studies.protocols import Learners, OnProgress, figures, learn
-from hgenre.training.prepare import Prepared
+from hgenre.training.prepare import Prepared, fold_protocol
 from hgenre.training.progress import Progress
 
 
@@ -52,6 +52,7 @@ def ablate(
         ManifestError: all songs set aside are of the dropped genre.
     """
     started = time.perf_counter()
+    protocol = fold_protocol(prepared.config)
     _check(prepared, dropped, learners)
     remaining_of = {genre: _remaining(prepared, held_out, genre) for genre in dropped}
 
@@ -86,9 +87,9 @@ def ablate(
             barred = [o for o in barred_answers(folds, own_name, genre_idx) if o.true_idx != genre_idx]
             after = found.answers[name]
             models[name] = {
-                "before": figures(before, prepared.labels),
-                "barred": figures(barred, prepared.labels),
-                "after": figures(after, found.prepared.labels),
+                "before": figures(before, prepared.labels, protocol),
+                "barred": figures(barred, prepared.labels, protocol),
+                "after": figures(after, found.prepared.labels, protocol),
                 **_changes(before, barred, after),
                 "per_genre": _per_genre(before, barred, after, prepared.labels),
             }

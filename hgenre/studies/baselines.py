@@ -88,7 +88,7 @@ def baselines(
             results["not_run"][name] = str(error)
         else:
             trees[name] = folds
-            results["models"][name] = figures(folds.answers[TREE], prepared.labels)
+            results["models"][name] = figures(folds.answers[TREE], prepared.labels, protocol)
             results["seconds"][name] = folds.seconds
             warnings += folds.warnings
     control = model_name(CONTROL, TREE)

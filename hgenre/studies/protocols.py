@@ -17,7 +17,7 @@ from hgenre.metrics.intervals import paired_bootstrap, wilson
 from hgenre.results import CHIEF
 from hgenre.studies.folds import OutOfFold, classifiers_out_of_fold, nets_out_of_fold
 from hgenre.training.config import FoldProtocol, RivalsConfig, RunConfig
-from hgenre.training.prepare import Prepared, fold_ids, prepare
+from hgenre.training.prepare import Prepared, fold_ids, fold_protocol, prepare
 from hgenre.training.progress import Progress
 
 PROTOCOLS: tuple[FoldProtocol, ...] = get_args(FoldProtocol)
@@ -231,11 +231,12 @@ def _song_of(slice_id: str) -> str:
     return slice_id.rpartition("/")[0]
 
 
-def figures(answers: Sequence[SongOutcome], labels: Labels) -> dict[str, Any]:
+def figures(answers: Sequence[SongOutcome], labels: Labels, protocol: FoldProtocol = "song") -> dict[str, Any]:
     """Scores over songs and slices as ``results.json`` holds them, a slice's interval drawn over artists' songs.
 
     Slices of one song are no independent evidence, so Wilson's interval, which the song score has, would be too narrow.
-    Where all of them are right, or none, no draw differs from another: then it is Wilson's of as many artists.
+    Where all of them are right, or none, no draw differs from another: then it is Wilson's of as many artists. Under
+    ``slice-random`` a song is a slice, and has a slice's interval unless every song has a single one.
     """
     found = {kind: own.to_json() for kind, own in scores(answers, labels).items()}
     right = np.concatenate([o.slice_genre_idx == o.true_idx for o in answers])
@@ -245,6 +246,8 @@ def figures(answers: Sequence[SongOutcome], labels: Labels) -> dict[str, Any]:
         found["slice"]["interval"] = wilson(n_clusters if right.all() else 0, n_clusters)
     else:
         found["slice"]["interval"] = paired_bootstrap(right, np.zeros_like(right), seed=0, clusters=clusters)
+    if protocol == "slice-random" and len({_song_of(o.song_id) for o in answers}) < len(answers):
+        found["song"]["interval"] = found["slice"]["interval"]
     return found
 
 
@@ -306,8 +309,9 @@ def leak(
 
 def described(found: Found) -> dict[str, Any]:
     """What was found as plain JSON values."""
+    labels, protocol = found.prepared.labels, fold_protocol(found.prepared.config)
     return {
-        "models": {name: figures(own, found.prepared.labels) for name, own in found.answers.items()},
+        "models": {name: figures(own, labels, protocol) for name, own in found.answers.items()},
         "n_songs": {side: [size[side] for size in found.sizes] for side in ("train", "validation", "test")},
         "seconds": dict(found.seconds),
         "not_run": dict(found.not_run),
