@@ -14,11 +14,12 @@ from hgenre.errors import BundleError
 from hgenre.labels import Labels
 from hgenre.nets import mlp
 from hgenre.nets.build import Net, build_net
-from hgenre.training import fit as module
+from hgenre.training import node_fits as module
 from hgenre.training.border import config_from_dict
 from hgenre.training.config import RunConfig
-from hgenre.training.fit import BEFORE, FLAT, TRUNK_STAGE, Fitted, derived_tree, fit, node_task
+from hgenre.training.fit import FLAT, Fitted, derived_tree, fit
 from hgenre.training.loop import Epoch, NodeTask, TrainedNet, slice_logits
+from hgenre.training.node_fits import BEFORE, TRUNK_STAGE, node_task
 from hgenre.training.progress import Progress
 from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature

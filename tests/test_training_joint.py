@@ -12,11 +12,12 @@ from hgenre.compiled.node_outputs import node_outputs
 from hgenre.data.manifest import Song
 from hgenre.features import standardise
 from hgenre.nets.spec import NetSpec
-from hgenre.training import fit as fitting
+from hgenre.training import node_fits as fitting
 from hgenre.training.config import RivalsConfig
-from hgenre.training.fit import JOINT_STAGE, TRUNK_STAGE, Fitted, fit
+from hgenre.training.fit import Fitted, fit
 from hgenre.training.joint import at_temperature, by_node, joined, parted, shared_trunk, tree_as_net, trunk_logits
 from hgenre.training.loop import Validation
+from hgenre.training.node_fits import JOINT_STAGE, TRUNK_STAGE
 from hgenre.tree.calibration import temper
 from hgenre.tree.posterior import log_posterior
 from hgenre.tree.spec import TreeSpec, tree_from_groups
