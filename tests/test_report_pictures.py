@@ -159,6 +159,12 @@ def test_of_several_fits_the_median_is_thick() -> None:
     np.testing.assert_allclose([np.array(line.get_ydata()) for line in thick], [[4, 4, 4.5]])
 
 
+@pytest.mark.parametrize(("n_nets", "told"), [(1, "one net; one fit"), (2, "2 nets; one fit")])
+def test_learning_curves_say_how_many_nets_and_fits_they_are_of(n_nets: int, told: str) -> None:
+    rows = [row for k in range(n_nets) for row in history(f"net {k}", "0", [3, 1])]
+    assert learning_curves_figure(rows, "a run").get_suptitle().splitlines()[-1] == told
+
+
 def test_a_run_is_drawn_from_its_folder_the_same_bytes_each_time(tmp_path: Path) -> None:
     results = example()
     write_run(tmp_path, results, "seed,net,epoch,loss,validation_loss,accuracy,seconds\n0,flat,1,2,2,0.5,1\n")

@@ -179,7 +179,8 @@ def learning_curves_figure(rows: Rows, heading: str, *, keep: str = "best") -> "
     ]
     figure.legend(handles=marks, loc="outside lower center", ncols=3)
     fits_told = f"{n_fits} fits (folds or seeds), the median thick" if n_fits > 1 else "one fit"
-    nets_told = f"{len(nets)} nets" if len(shown) == len(nets) else f"the first {len(shown)} of {len(nets)} nets"
+    n_nets = f"{len(nets)} nets" if len(nets) != 1 else "one net"
+    nets_told = n_nets if len(shown) == len(nets) else f"the first {len(shown)} of {n_nets}"
     title(figure, [heading, f"{nets_told}; {fits_told}"])
     return figure
 
