@@ -123,6 +123,7 @@ def test_wrong_usage_has_status_2_and_says_what_is_wrong(
     assert (done.status, done.out) == (2, "")
     unwrapped = " ".join(done.err.replace("│", " ").split())
     assert said in unwrapped
+    assert not list(Path().glob("runs/*"))
 
 
 def test_what_cannot_be_written_is_told_before_the_work(hgenre: Hgenre, config: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -89,6 +90,8 @@ def run_study(
 ) -> None:
     """Runs a study with its progress on stderr, keeps ``results.json`` and ``report.md``, prints one of them.
 
+    A study that ends in an error leaves no empty folder.
+
     Args:
         study: takes ``on_frames`` and ``on_progress``.
     """
@@ -96,8 +99,16 @@ def run_study(
     from hgenre.results import make_run_folder, write_text
 
     make_run_folder(out)
-    with training_progress() as (on_frames, on_fit):
-        results = study(on_frames=on_frames, on_progress=lambda share, what, progress: on_fit(what, share, progress))
+    try:
+        with training_progress() as (on_frames, on_fit):
+            results = study(
+                on_frames=on_frames, on_progress=lambda share, what, progress: on_fit(what, share, progress)
+            )
+    except BaseException:
+        # Of an earlier run's folder, which is not empty, this leaves everything.
+        with suppress(OSError):
+            out.rmdir()
+        raise
     text = json.dumps(results, indent=1, allow_nan=False)
     write_text(out / "results.json", text + "\n")
     report = render(results)
