@@ -37,6 +37,7 @@ def account(
     *,
     route: Route | None = None,
     path_temperature: float = 1.0,
+    flat_name: str = "flat net",
     seed: int = 0,
 ) -> dict[str, Any]:
     """The account of a tree over songs it has not seen, as JSON values; ``results.json`` holds it under ``ledger``.
@@ -50,6 +51,7 @@ def account(
         flat_genre_idx: (song,) the flat net's answers for the same songs, -1 for none.
         route: how the tree answers; soft by majority when None.
         path_temperature: of the posterior, under ``soft``.
+        flat_name: what the verdict calls the flat net.
 
     Returns:
         * ``n_songs``, ``n_slices``; ``verdict``, one sentence;
@@ -128,7 +130,7 @@ def account(
         versus["interval_of_difference"] = versus.pop("interval")
         del versus["n"]
         found["flat"] = {**_accuracy(flat_right), **versus}
-    return {"verdict": _verdict(tree, found), **found}
+    return {"verdict": _verdict(tree, found, flat_name), **found}
 
 
 def _accuracy(right: np.ndarray) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def _ledger_json(tree: TreeSpec, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _verdict(tree: TreeSpec, found: Mapping[str, Any]) -> str:
+def _verdict(tree: TreeSpec, found: Mapping[str, Any], flat_name: str) -> str:
     """What routing and specialists cost, and whether the tree beats the flat net, in one sentence."""
     n_songs, songs, right, flat = found["n_songs"], found["songs"], found["route"]["accuracy"], found["flat"]
 
@@ -167,16 +169,16 @@ def _verdict(tree: TreeSpec, found: Mapping[str, Any]) -> str:
         )
     result = f"as it answers, the tree has {100 * right:.1f} % of {n_songs} songs right"
     if flat is None:
-        return f"{cost}; {result}, and there is no flat net to compare it with."
+        return f"{cost}; {result}, and there is no {flat_name} to compare it with."
     low, high = (100 * end for end in flat["interval_of_difference"])
     difference = 100 * flat["difference"]
     match (difference > 0, difference < 0):
         case (True, _):
-            versus = f"{difference:.1f} points more than the flat net"
+            versus = f"{difference:.1f} points more than the {flat_name}"
         case (_, True):
-            versus = f"{-difference:.1f} points fewer than the flat net"
+            versus = f"{-difference:.1f} points fewer than the {flat_name}"
         case _:
-            versus = "as many as the flat net"
+            versus = f"as many as the {flat_name}"
     sure = beyond_chance(flat["mcnemar_p"], flat["interval_of_difference"])
     noise = "more than chance explains" if sure else "which is within what chance explains"
     return f"{cost}; {result}, {versus}, {noise} (95 % interval of the difference {low:+.1f} to {high:+.1f})."

@@ -52,14 +52,18 @@ def run_results(folds: Sequence[HeldOut]) -> dict[str, Any]:
     return found
 
 
-def routing_results(folds: Sequence[HeldOut], *, seed: int = 0) -> dict[str, Any]:
-    """The account of the tree under ``ledger``; nothing where the folds have trees of their own."""
+def routing_results(folds: Sequence[HeldOut], *, flat_name: str = "flat net", seed: int = 0) -> dict[str, Any]:
+    """The account of the tree under ``ledger``; nothing where the folds have trees of their own.
+
+    Args:
+        flat_name: as for ``account``.
+    """
     if (held := pooled(folds)) is None or TREE not in held.models:
         return {}
     tree = held.models[TREE]
     flat = np.array([outcome.genre_idx for outcome in song_outcomes(held, held.models[FLAT].log_posterior())])
-    found = account(tree.tree, tree.node_logp(), held.song_idx, held.true_idx, held.clusters, flat, seed=seed)
-    return {"ledger": found}
+    songs = held.song_idx, held.true_idx, held.clusters
+    return {"ledger": account(tree.tree, tree.node_logp(), *songs, flat, flat_name=flat_name, seed=seed)}
 
 
 def confidence_results(held: Sequence[HeldOut], parts: Sequence[Answered], *, seed: int = 0) -> dict[str, Any]:

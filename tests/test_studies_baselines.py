@@ -95,6 +95,8 @@ def test_nets_are_held_against_the_tree_of_svms(tmp_path: Path) -> None:
     json.dumps(found, allow_nan=False)
     assert list(found["models"]) == ["flat", "tree", "svm", "svm tree"]
     assert list(found["ledgers"]) == ["tree", "svm tree"]
+    for name, flat in (("tree", "the flat net,"), ("svm tree", "the flat classifier,")):
+        assert flat in found["ledgers"][name]["verdict"]
     nets, svms = (found["models"][name]["song"] for name in ("tree", "svm tree"))
     assert found["control"]["difference"] == pytest.approx(nets["accuracy"] - svms["accuracy"])
     report = render_baselines(found)

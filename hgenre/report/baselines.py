@@ -74,8 +74,8 @@ def _measured(results: Json) -> Iterable[str]:
     )
     if results["ledgers"]:
         yield (
-            "Seconds are those of a flat model and its tree together. What is said of a flat net holds for the flat "
-            "classifier where a tree is made of classifiers; a tree of two kinds is held against its root's."
+            "Seconds are those of a flat model and its tree together. A tree of classifiers of two kinds is held "
+            "against its root's flat classifier."
         )
     yield "Intervals of songs are Wilson's, of slices by bootstrap over artists (songs where artists are unknown)."
     yield from (f"{kind} was not run: {escape(why)}" for kind, why in results["not_run"].items())

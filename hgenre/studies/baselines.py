@@ -93,6 +93,10 @@ def baselines(
             warnings += folds.warnings
     control = model_name(CONTROL, TREE)
     both = {TREE, control} <= set(found.answers)
+    ledgers = {
+        name: routing_results(folds.heard, flat_name="flat net" if name == TREE else "flat classifier")
+        for name, folds in trees.items()
+    }
     return {
         "name": config.name,
         "command": command,
@@ -101,7 +105,7 @@ def baselines(
         "n_folds": n_folds,
         "folds_run": len(held_out),
         **results,
-        "ledgers": {name: own["ledger"] for name, folds in trees.items() if (own := routing_results(folds.heard))},
+        "ledgers": {name: own["ledger"] for name, own in ledgers.items() if own},
         "control": compare(found.answers[TREE], found.answers[control]) if both else None,
         "warnings": list(dict.fromkeys(warnings)),
     }
