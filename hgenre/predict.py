@@ -13,7 +13,6 @@ from hgenre.bundle import Bundle, load_bundle
 from hgenre.errors import AudioError, BundleError, FeatureError, OptionError, SilentAudioError
 from hgenre.features import (
     ArraySpec,
-    CepstralSpec,
     FeatureSpec,
     cut_slices,
     described,
@@ -123,7 +122,7 @@ class Model:
             promise; else empty.
 
     Raises:
-        FeatureError: the bundle wants features that cannot be computed from audio.
+        FeatureError: the bundle wants features that are no frames of audio.
         OptionError: both of the above, one out of its range, or one together with hard routing or with another vote
             than by majority, as the songs of evidence were answered.
         BundleError: the bundle holds no evidence of held-out songs to find a threshold with.
@@ -318,16 +317,16 @@ class Model:
 
 
 def audio_features(bundle: Bundle) -> FeatureSpec:
-    """The features that a bundle wants of audio; raises FeatureError where they cannot be computed from audio."""
+    """The features that a bundle wants of audio; raises FeatureError where they are no frames of audio."""
     features = bundle.features
     try:
         log_mel_of(features)
     except FeatureError:
-        source = features.of if isinstance(features, CepstralSpec) else features
+        source = getattr(features, "of", None) or features
         scale = f" ({source.scale})" if isinstance(source, ArraySpec) else ""
         raise FeatureError(
-            f"model {bundle.name} was trained on {described(features)}{scale}, which cannot be computed from audio; "
-            "evaluate it on such data, or predict with a model that was trained on audio"
+            f"model {bundle.name} was trained on {described(features)}{scale}, and audio is answered by its log-mel "
+            "frames or their cepstra alone; evaluate it on songs of its own kind, or take a model trained on such frames"
         ) from None
     return features
 

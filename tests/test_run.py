@@ -272,7 +272,7 @@ def test_imported_arrays_go_all_the_way_but_audio_is_refused(
     assert refused.status == 1
     assert refused.out == ""
     assert refused.err.startswith(
-        "hgenre: model arrays was trained on ready-made arrays (dB), which cannot be computed"
+        "hgenre: model arrays was trained on ready-made arrays (dB), and audio is answered by"
     )
 
 

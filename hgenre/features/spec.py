@@ -227,11 +227,11 @@ def log_mel_of(spec: FeatureSpec) -> LogMelSpec:
     """The log-mel frames that these features are computed from, frame by frame.
 
     Raises:
-        FeatureError: they cannot be computed from audio.
+        FeatureError: they are arrays from elsewhere, or rows.
     """
     source = spec.of if isinstance(spec, CepstralSpec) else spec
     if not isinstance(source, LogMelSpec):
-        raise FeatureError(f"{described(spec)} cannot be computed from audio")
+        raise FeatureError(f"{described(spec)} are not computed from audio frame by frame")
     return source
 
 
