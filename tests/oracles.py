@@ -396,3 +396,44 @@ def newcombe(n_right_a: int, n_a: int, n_right_b: int, n_b: int) -> tuple[float,
         p_a - p_b - math.sqrt((p_a - low_a) ** 2 + (high_b - p_b) ** 2),
         p_a - p_b + math.sqrt((high_a - p_a) ** 2 + (p_b - low_b) ** 2),
     )
+
+
+def groupings(genres: Sequence[str]) -> list[list[list[str]]]:
+    """Every way to part genres into groups: the first stands alone, or joins a group of a way to part the others."""
+    if not genres:
+        return [[]]
+    first, found = genres[0], []
+    for groups in groupings(genres[1:]):
+        found.append([[first], *groups])
+        for i, group in enumerate(groups):
+            found.append([*groups[:i], [first, *group], *groups[i + 1 :]])
+    return found
+
+
+def summed_tree_answer(
+    groups: Sequence[Sequence[str]],
+    p_flat: Mapping[str, float],
+    p_probe: Mapping[frozenset[str], Mapping[str, float]],
+    decoder: str,
+) -> str:
+    """A song's genre when the flat net's probabilities, summed by group, lead to a probe; earlier groups win ties."""
+    mass = [math.fsum(p_flat[genre] for genre in group) for group in groups]
+    if decoder == "hard":
+        probe = p_probe[frozenset(groups[first_best(mass)])]
+        return max(probe, key=lambda genre: probe[genre])
+    joint = {
+        genre: entered * p
+        for group, entered in zip(groups, mass, strict=True)
+        for genre, p in p_probe[frozenset(group)].items()
+    }
+    return max(joint, key=lambda genre: joint[genre])
+
+
+def n_right_of_largest(
+    value: Sequence[Sequence[float]], right: Sequence[Sequence[bool]], groups: Sequence[Sequence[int]]
+) -> int:
+    """Songs right in their group of largest value, by tables (subset, song); of equals the lowest first genre wins."""
+    subsets = [sum(2**genre for genre in group) for group in sorted(groups, key=min)]
+    return sum(
+        right[subsets[first_best([value[subset][song] for subset in subsets])]][song] for song in range(len(value[0]))
+    )
