@@ -326,7 +326,7 @@ def audio_features(bundle: Bundle) -> FeatureSpec:
         scale = f" ({source.scale})" if isinstance(source, ArraySpec) else ""
         raise FeatureError(
             f"model {bundle.name} was trained on {described(features)}{scale}, and audio is answered by its log-mel "
-            "frames or their cepstra alone; evaluate it on songs of its own kind, or take a model trained on such frames"
+            "frames or their cepstra alone; evaluate it on songs of its own kind, or take a model of such frames"
         ) from None
     return features
 
