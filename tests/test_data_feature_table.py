@@ -1,8 +1,10 @@
 """Tables of features: read as they are, bad cells named, repetitions marked, written whole, compared."""
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -318,6 +320,29 @@ def test_songs_that_are_too_short_or_known_to_be_bad_are_told(tmp_path: Path) ->
     with pytest.raises(OptionError) as caught:
         rows_of_songs([], 0.1)
     assert caught.value.problems == (("slice_s", "found 0.1 s, needed 0.2 s or more"),)
+
+
+def test_an_interrupt_waits_for_no_song(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    begun: list[str] = []
+    ended: list[str] = []
+
+    def rows(song: TableSong, slice_s: float | None) -> list[Any]:
+        begun.append(song.song_id)
+        if song.song_id != "0":
+            release.wait(20)
+            ended.append(song.song_id)
+        return []
+
+    def interrupt(song: TableSong, error: HgenreError | None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hgenre.data.table_from_audio.song_rows", rows)
+    with pytest.raises(KeyboardInterrupt):
+        rows_of_songs([TableSong(Path(str(i)), str(i), "") for i in range(9)], None, interrupt)
+    assert ended == []
+    release.set()
+    assert len(begun) <= 3
 
 
 def test_files_of_one_name_are_named_by_their_paths_and_come_back_as_songs_of_their_own(tmp_path: Path) -> None:

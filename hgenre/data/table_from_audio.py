@@ -110,5 +110,6 @@ def rows_of_songs(
             except HgenreError as error:
                 on_done(songs_of[future], error)
     finally:
-        pool.shutdown(cancel_futures=True)
+        # After Ctrl-C nobody wants the rows of the songs under way, which may be long.
+        pool.shutdown(wait=False, cancel_futures=True)
     return [row for future in songs_of for row in rows.get(future, [])]
