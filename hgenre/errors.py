@@ -10,6 +10,7 @@
     ├── ConfigError               a run's configuration; lists every mistake with its dotted path
     ├── OptionError               what a model was asked for and cannot give; lists every mistake by its option
     ├── TreeError                 groups and labels that do not make a genre tree
+    │   └── GroupCountError       a number of groups that genres, or a method, do not come to
     ├── ManifestError             a manifest, a data folder or a split
     │   └── LeakError             songs (or artists, or duplicates) on both sides of a split
     ├── FeatureError              arrays or cache entries that do not match their feature spec
@@ -101,6 +102,10 @@ class TreeError(HgenreError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("not a genre tree: " + "; ".join(self.problems))
+
+
+class GroupCountError(TreeError):
+    """A number of groups that cannot be made of these genres, or that a method does not come to."""
 
 
 class ManifestError(HgenreError):

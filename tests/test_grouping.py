@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hgenre.errors import TreeError
-from hgenre.grouping.average_linkage import choose_n_groups, derive_groups, excess_within
+from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
 from hgenre.grouping.confusion import similarity, soft_confusion
+from hgenre.grouping.groups import excess_within
 from hgenre.labels import Labels
 
 LABELS = Labels(("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"))
