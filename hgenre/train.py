@@ -99,6 +99,7 @@ def train_tree(
             prepared.learning(by_side[TRAIN]),
             prepared.learning(by_side[VALIDATION]),
             facts,
+            derived_from=prepared.derived_from,
             seed=seed,
             with_tree=with_tree,
             about=about,

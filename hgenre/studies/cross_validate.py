@@ -115,10 +115,11 @@ def write_folds(
         **rivals(found[0], prepared.labels, heard),
     }
     if groupings:
+        source = "file" if config.tree.grouping else "config" if config.tree.groups is not None else "derived"
         results |= {
             **routing_results(heard),
             **(confidence_results(heard, answer_folds(heard)) if len(heard) > 1 else {}),
-            "grouping": {"source": "config" if config.tree.groups is not None else "derived", "folds": groupings},
+            "grouping": {"source": source, "folds": groupings},
         }
     asked = {song_id for test_ids in by_seed[0].held_out for song_id in test_ids}
     results["warnings"] += left_out([song for song in prepared.songs if song.song_id in asked], found[0][FLAT])

@@ -16,7 +16,7 @@ from hgenre.held_out import FLAT, TREE, HeldOut, ModelOutputs, hear, posteriors,
 from hgenre.results import about_bundle
 from hgenre.training.fit import Fitted, fit
 from hgenre.training.loop import Epoch
-from hgenre.training.prepare import TRAIN, VALIDATION, Prepared, split_around
+from hgenre.training.prepare import TRAIN, VALIDATION, Prepared, check_grouping, split_around
 from hgenre.training.progress import Progress
 from hgenre.tree.spec import TreeSpec, flat_tree, tree_from_groups
 
@@ -93,6 +93,7 @@ def fit_around(
         prepared.learning([i for i, side in split.items() if side == TRAIN]),
         prepared.learning([i for i, side in split.items() if side == VALIDATION]),
         {song.song_id: song for song in prepared.songs},
+        derived_from=prepared.derived_from,
         seed=seed,
         with_tree=with_tree,
         about=about_bundle(prepared.config, command),
@@ -127,6 +128,7 @@ def classifiers_out_of_fold(
     heard, sizes = [], []
     warnings: list[str] = []
     for k, test_ids in enumerate(held_out):
+        check_grouping(prepared, test_ids)
         test = set(test_ids)
         training = prepared.learning([song.song_id for song in prepared.songs if song.song_id not in test])
         testing = prepared.learning(test_ids)

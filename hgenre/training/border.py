@@ -13,6 +13,7 @@ from typing import Any
 from hgenre.errors import ConfigError
 from hgenre.nets.spec import net_problems
 from hgenre.training.config import AugmentConfig, CepstraConfig, FeatureConfig, RecipeConfig, RunConfig
+from hgenre.training.grouping_file import read_grouping
 
 UNSET = "which is not set"
 """What a path's problem says where the path names an environment variable without a value."""
@@ -55,9 +56,14 @@ def read_config(path: str | Path, *, manifest: str | Path | None = None, resolve
         join=resolved("data.join", data.join),
         lists={side: resolved(f"data.lists.{side}", p) for side, p in data.lists.items()},
     )
-    config = replace(config, data=data, pretrained=resolved("pretrained", config.pretrained))
+    tree = replace(config.tree, grouping=resolved("tree.grouping", config.tree.grouping))
+    config = replace(config, data=data, tree=tree, pretrained=resolved("pretrained", config.pretrained))
+    if tree.grouping and tree.groups is not None:
+        problems.append(("tree.grouping", "stands beside tree.groups; keep one of them"))
     if problems:
         raise ConfigError(str(path), problems)
+    if tree.grouping:
+        config = replace(config, tree=replace(tree, groups=read_grouping(tree.grouping).groups))
     return config
 
 
@@ -195,7 +201,7 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         ]
     if features.cepstra and (data.table or data.statistics):
         problems.append(("features.cepstra", "are of spectrograms, and a table has none; take it away"))
-    if config.node_nets and config.tree.groups is None:
+    if config.node_nets and config.tree.groups is None and not config.tree.grouping:
         problems.append(("node_nets", "name nodes, and only tree.groups gives them names; give the groups"))
     if bool(config.pretrained) != ("vgg16" in {net.kind for _, net in nets}):
         found = (
@@ -206,8 +212,9 @@ def _out_of_range(config: RunConfig) -> list[tuple[str, str]]:
         problems += row_problems(config)
     elif features.cepstra:
         problems += _needless(augment, "cepstra", ("gain_db", "tilt_db", "n_freq_masks"))
-    if config.tree.groups is not None and config.tree.n_groups is not None:
-        problems.append(("tree.n_groups", "is for derived groups, but tree.groups gives the groups; keep one of them"))
+    given = "groups" if config.tree.groups is not None else "grouping" if config.tree.grouping else ""
+    if given and config.tree.n_groups is not None:
+        problems.append(("tree.n_groups", f"is for derived groups, but tree.{given} gives them; keep one of them"))
     return problems
 
 

@@ -105,6 +105,8 @@ class TreeConfig:
 
     Attributes:
         groups: nested tables and lists of genres; None derives groups from the flat net's held-out confusions.
+        grouping: in place of groups, a file that ``hgenre group derive`` wrote; a path as ``DataConfig.manifest``.
+            ``read_config`` puts its groups into ``groups``; no song that they were derived from may be tested.
         n_groups: with derived groups: how many; None lets the confusions choose.
         warm_start: nodes start from the flat net's weights where they have its net spec (as HD-CNN, Yan et al. 2015).
         joint_epochs: epochs in which root and specialists, each trained by itself, are then tuned together on the
@@ -115,6 +117,7 @@ class TreeConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     groups: dict[str, Any] | list[Any] | None = None
+    grouping: str = ""
     n_groups: int | None = None
     warm_start: bool = True
     joint_epochs: int = 0

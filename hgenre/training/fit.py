@@ -1,13 +1,13 @@
 """Fits a tree and its rivals on the same songs: flat nets, groups, root, specialists, shared trunk, temperatures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from hgenre.bundle import Bundle
+from hgenre.bundle import Bundle, SeenSong
 from hgenre.data.manifest import Song
 from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
 from hgenre.grouping.confusion import soft_confusion
@@ -58,6 +58,7 @@ def fit(
     validation: LearningSongs,
     facts: Mapping[str, Song],
     *,
+    derived_from: Sequence[SeenSong] = (),
     seed: int,
     with_tree: bool = True,
     about: Mapping[str, Any] | None = None,
@@ -69,6 +70,7 @@ def fit(
 
     Args:
         facts: song id -> the manifest's row, for the list of songs seen.
+        derived_from: songs that the configuration's groups were derived from: the tree has seen them too.
         with_tree: train the flat net only when False.
     """
     given = tree_from_groups(labels, config.tree.groups) if config.tree.groups is not None else None
@@ -81,7 +83,7 @@ def fit(
     if not with_tree:
         return Fitted(None, flat, run.history, {})
 
-    grouping: dict[str, Any] = {"source": "config"}
+    grouping: dict[str, Any] = {"source": "file" if config.tree.grouping else "config"}
     tree = given
     if tree is None:
         tree, grouping = derived_tree(config, labels, validation, *flat_logits)
@@ -92,7 +94,7 @@ def fit(
     for node in tree.net_nodes:
         spec = net_spec(config, node, tree)
         nets[node.name], _ = run.node(node.name, node, spec, run.warm_start(spec, flat_net))
-    result = run.bundle(tree, nets, config.name, about)
+    result = run.bundle(tree, nets, config.name, about, derived_from)
     stagewise = tuned = None
     if config.tree.joint_epochs:
         stagewise = result

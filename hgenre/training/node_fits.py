@@ -1,7 +1,7 @@
 """What trains the nets of one fit, each by itself or several together, on the same songs."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -237,8 +237,19 @@ class NodeFits:
         nets: Mapping[str, CalibratedNet],
         name: str,
         about: Mapping[str, Any] | None,
+        derived_from: Sequence[SeenSong] = (),
     ) -> Bundle:
-        """The trained nets with everything that travels with them."""
+        """The trained nets with everything that travels with them.
+
+        Args:
+            derived_from: songs that the tree's groups come from.
+        """
+        learned = [
+            SeenSong(song_id, self.facts[song_id].sha256, split)
+            for split, songs in (("train", self.train), ("validation", self.validation))
+            for song_id in songs.ids
+        ]
+        known = {song.song_id for song in learned}
         return Bundle(
             tree=tree,
             features=self.train.features,
@@ -247,11 +258,7 @@ class NodeFits:
             nets={node.name: net_spec(self.config, node, tree) for node in tree.net_nodes},
             variables={node: own.variables for node, own in nets.items()},
             temperatures={node: own.temperature for node, own in nets.items()},
-            songs_seen=tuple(
-                SeenSong(song_id, self.facts[song_id].sha256, split)
-                for split, songs in (("train", self.train), ("validation", self.validation))
-                for song_id in songs.ids
-            ),
+            songs_seen=(*learned, *(song for song in derived_from if song.song_id not in known)),
             about=about or {},
             name=name,
         )

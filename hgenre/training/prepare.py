@@ -1,35 +1,43 @@
 """Songs made ready: manifest read, configuration held against it, frames at hand, split without leaks."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from hgenre.bundle import SeenSong
 from hgenre.compiled.exported import keep_executables
 from hgenre.data.feature_table import open_table, statistics_table
 from hgenre.data.frame_source import FrameSource
 from hgenre.data.frames import contents, open_frames
 from hgenre.data.import_features import import_arrays
-from hgenre.data.leaks import check_disjoint
+from hgenre.data.leaks import check_disjoint, overlap
 from hgenre.data.manifest import Manifest, Song, read_manifest
 from hgenre.data.splits import Protocol, folds, read_id_lists, slice_random_split, split_songs
-from hgenre.errors import ConfigError, FeatureError, ManifestError, TreeError
+from hgenre.errors import ConfigError, FeatureError, LeakError, ManifestError, TreeError
 from hgenre.features import LogMelSpec, SliceSpec, cut_slices
 from hgenre.features.spec import Cepstra, TableSpec
 from hgenre.labels import Labels
 from hgenre.training.border import row_problems
 from hgenre.training.config import ArraysConfig, FoldProtocol, RunConfig
+from hgenre.training.grouping_file import read_grouping
 from hgenre.training.songs import LearningSongs
 from hgenre.tree.spec import tree_from_groups
 
 TRAIN, VALIDATION, TEST = "train", "valid", "test"
 
+_MAX_SONGS_NAMED = 10
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """Songs with their frames, ready to be split and learned from."""
+    """Songs with their frames, ready to be split and learned from.
+
+    Attributes:
+        derived_from: the songs that the configuration's grouping was derived from; none of them may be tested.
+    """
 
     config: RunConfig
     manifest: Manifest
@@ -39,6 +47,7 @@ class Prepared:
     slices: SliceSpec
     cache_dir: Path
     warnings: tuple[str, ...]
+    derived_from: tuple[SeenSong, ...] = ()
 
     def learning(self, song_ids: Sequence[str]) -> LearningSongs:
         """The named songs as training wants them."""
@@ -103,7 +112,8 @@ def prepare(
     warnings += [f"{song.song_id} left out: {song.fault}" for song in manifest.songs if song.fault]
     if config.data.protocol == "slice-random":
         source = slices_apart(source, slices)
-    return Prepared(config, manifest, labels, source.songs, source, slices, cache_dir, tuple(warnings))
+    derived_from = read_grouping(config.tree.grouping).songs if config.tree.grouping else ()
+    return Prepared(config, manifest, labels, source.songs, source, slices, cache_dir, tuple(warnings), derived_from)
 
 
 def _listed(config: RunConfig, cache_dir: Path) -> tuple[Manifest, FrameSource | None]:
@@ -239,6 +249,7 @@ def split_for(prepared: Prepared) -> dict[str, str]:
                 where = f"the list {data.lists.get(side)}" if data.lists else "the manifest's split column"
                 raise ManifestError(f"protocol listed: {where} names no song for {side!r}")
         check_disjoint(songs, split, protocol="song")
+        check_grouping(prepared, [song_id for song_id, side in split.items() if side == TEST])
         return split
     share = data.test_share
     if not share:
@@ -252,7 +263,28 @@ def split_for(prepared: Prepared) -> dict[str, str]:
     rest = [song for song in songs if split[song.song_id] == "rest"]
     split |= inner_split(rest, data.protocol, data.validation_share, data.seed)
     check_disjoint(songs, split, protocol=data.protocol)
+    check_grouping(prepared, [song_id for song_id, side in split.items() if side == TEST])
     return split
+
+
+def check_grouping(prepared: Prepared, test_ids: Collection[str]) -> None:
+    """Refuses groups that were derived from songs which are to be tested, under the protocols that do not leak.
+
+    Raises:
+        LeakError: with the first ten songs by name, and in ``songs`` every one.
+    """
+    test = set(test_ids)
+    tested = [song for song in prepared.songs if song.song_id in test]
+    both = overlap([(song.song_id, song.sha256) for song in prepared.derived_from], tested)
+    if both:
+        dots = ", ..." if len(both) > _MAX_SONGS_NAMED else ""
+        raise LeakError(
+            f"the groups of {prepared.config.tree.grouping} were derived from {len(both)} of the {len(tested)} songs "
+            f"that are to be tested: {', '.join(both[:_MAX_SONGS_NAMED])}{dots}; a score on them would flatter the "
+            "groups. Derive them from training songs alone (hgenre group derive takes those of the configuration's "
+            "split), or compare groupings fold by fold (hgenre group sweep)",
+            both,
+        )
 
 
 def fold_ids(prepared: Prepared, n_folds: int) -> tuple[tuple[str, ...], ...]:
@@ -288,6 +320,7 @@ def split_around(prepared: Prepared, test_ids: Sequence[str]) -> dict[str, str]:
         return {**{i: side for i, (side,) in sides.items()}, **dict.fromkeys(test, TEST)}
     split = {**inner_split(rest, protocol, data.validation_share, data.seed), **dict.fromkeys(test, TEST)}
     check_disjoint(prepared.songs, split, protocol=protocol)
+    check_grouping(prepared, test_ids)
     return split
 
 
