@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hgenre.grouping.average_linkage import excess_within
 from hgenre.grouping.confusion import similarity
 from hgenre.grouping.exhaustive import SummedDecoder, best, excess, right_songs, score, subset_mass, tables
+from hgenre.grouping.groups import excess_within
 from hgenre.grouping.partitions import of_groups, random_of_sizes, renumbered, set_partitions, to_groups
 from hgenre.labels import Labels
 from tests.oracles import n_right_of_largest, summed_tree_answer

@@ -101,14 +101,12 @@ def test_groups_in_any_order_are_one_partition(groups: list[list[str]], random: 
 @pytest.mark.parametrize(
     ("groups", "said"),
     [
-        ([NAMES, ("jazz",)], "genre 'jazz' stands in 2 places; disjoint groups hold it once"),
-        ([("metal", *NAMES)], "genre 'metal' stands in 2 places"),
-        ([NAMES[:6]], "genre 'metal' is in no group; give it one, or a group of its own"),
+        ([NAMES, ("jazz",)], "genre 'jazz' stands in 2 groups"),
+        ([NAMES[:6]], "genre 'metal' is in no group"),
         ([NAMES, ("polka",)], "genre 'polka' is not among blues, .*, metal"),
-        ([NAMES[1:], ("jazz", "polka")], "'polka' is not among .*'jazz' stands in 2 .*'blues' is in no group"),
     ],
 )
-def test_groups_that_are_no_partition_are_refused_with_every_mistake(groups: list[tuple[str, ...]], said: str) -> None:
+def test_groups_that_are_no_partition_are_refused(groups: list[tuple[str, ...]], said: str) -> None:
     with pytest.raises(TreeError, match=said):
         of_groups(groups, LABELS)
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hgenre.grouping.groups import name_order
 from hgenre.grouping.partitions import Partitions, group_masks, group_sizes, renumbered
 from hgenre.labels import Labels
 
@@ -91,7 +92,7 @@ def right_songs(value: ArrayLike, right: ArrayLike, partitions: Partitions) -> N
 
 
 def excess(similarity: ArrayLike, partitions: Partitions) -> NDArray[np.float64]:
-    """:func:`hgenre.grouping.average_linkage.excess_within` (partition,) of every partition.
+    """:func:`hgenre.grouping.groups.excess_within` (partition,) of every partition.
 
     ``similarity`` (genre, genre) is that of :func:`hgenre.grouping.confusion.similarity`. For any number of genres.
 
@@ -122,8 +123,8 @@ def best(scores: ArrayLike, partitions: Partitions, labels: Labels | None = None
     tied = np.flatnonzero(rounded == rounded.max())
     n_specialists = (group_sizes(partitions[tied]) > 1).sum(axis=1)
     tied = tied[n_specialists == n_specialists.min()]
-    by_name = sorted(range(partitions.shape[1]), key=lambda g: labels.genres[g] if labels else g)
-    return int(tied[np.lexsort(renumbered(partitions[tied][:, by_name]).T[::-1])[0]])
+    rows = renumbered(partitions[tied][:, name_order(labels)]) if labels else partitions[tied]
+    return int(tied[np.lexsort(rows.T[::-1])[0]])
 
 
 def _keys(value: ArrayLike, right: ArrayLike, partitions: Partitions) -> NDArray[np.unsignedinteger]:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hgenre.errors import HgenreError, TreeError
-from hgenre.grouping.average_linkage import Groups
+from hgenre.errors import HgenreError
+from hgenre.grouping.groups import Groups, group_of_genre
 from hgenre.labels import Labels
 
 Partitions = NDArray[np.uint8]
@@ -113,26 +113,10 @@ def of_groups(groups: Sequence[Sequence[str]], labels: Labels) -> NDArray[np.uin
     """The partition (genre,) that groups of genres, in any order, stand for.
 
     Raises:
-        TreeError: a genre stands in no group, or twice, or is not among the labels.
+        TreeError: as :func:`hgenre.grouping.groups.group_of_genre`.
     """
-    n_places = Counter(genre for group in groups for genre in group)
-    problems = [
-        *(f"genre {genre!r} is not among {', '.join(labels)}" for genre in sorted(set(n_places) - set(labels))),
-        *(
-            f"genre {genre!r} stands in {n_places[genre]} places; disjoint groups hold it once"
-            for genre in labels
-            if n_places[genre] > 1
-        ),
-        *(
-            f"genre {genre!r} is in no group; give it one, or a group of its own"
-            for genre in labels
-            if not n_places[genre]
-        ),
-    ]
-    if problems:
-        raise TreeError(problems)
-    group_of = {genre: i for i, group in enumerate(group for group in groups if group) for genre in group}
-    return renumbered([[group_of[genre] for genre in labels]])[0]
+    _, number = np.unique(group_of_genre(groups, labels), return_inverse=True)
+    return renumbered(number[None])[0]
 
 
 def n_of_sizes(sizes: Sequence[int]) -> int:
