@@ -24,6 +24,7 @@ from hgenre.errors import FeatureError, HgenreError, TooShortAudioError
 from hgenre.features import ArraySpec, CepstralSpec, LogMelSpec, SliceSpec, TableSpec
 from hgenre.labels import Labels
 from hgenre.metrics.intervals import wilson
+from hgenre.report.pictures import of_music
 from hgenre.report.pictures.of_music import (
     Excerpt,
     first_songs,
@@ -386,6 +387,22 @@ def test_a_song_is_drawn_from_its_file(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", np.ones(900), 22050)
     with pytest.raises(TooShortAudioError, match=r"short\.wav: holds 0\.041 s; needed 2048 samples, 0\.093 s, to draw"):
         next(song_figures(tmp_path / "short.wav"))
+
+
+def test_of_a_long_song_the_beginning_is_read_and_said_to_be_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_music, "LONGEST_S", 120.0)
+    noise = np.random.default_rng(6).normal(0, 0.1, 160 * 8000).astype(np.float32)
+    # What is no sound stops a reader that comes so far.
+    noise[-1] = np.nan
+    soundfile.write(tmp_path / "long.wav", noise, 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "whole.wav", noise[: 120 * 8000], 8000, subtype="FLOAT")
+    for name, told in (("long", "long.wav, its first 2 minutes"), ("whole", "whole.wav")):
+        drawn = [figure for _, _, figure in song_figures(tmp_path / f"{name}.wav")]
+        assert drawn[0].get_suptitle() == f"{told}: waveform, spectral centroid and rolloff\n120.0 s at 8000 Hz"
+        assert drawn[1].get_suptitle() == f"{told}: mel spectrogram, 96 bands"
+        assert drawn[1].axes[0].get_xlim() == pytest.approx((0, 120), abs=0.1)
 
 
 def test_songs_are_drawn_whatever_their_names_are(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hgenre.audio import read_audio, resample
+from hgenre.audio import AudioStream, open_audio, resample
 from hgenre.errors import FeatureError, TooShortAudioError
 from hgenre.features import ArraySpec, CepstralSpec, FeatureSpec, LogMelSpec, TableSpec, log_mel, mfcc
 from hgenre.features.log_mel import mel_edges_hz
@@ -37,6 +37,9 @@ TOLD_HZ = (500, 1000, 2000, 4000, 8000, 16000)
 
 SHOWN_S = 30.0
 """How much of a song a spectrogram shows."""
+
+LONGEST_S = 600.0
+"""How much of a single song is read and drawn: an hour in memory, with its spectrum, would take gigabytes."""
 
 DB_SHOWN = 80.0
 """Below the loudest value everything is black: ``top_db`` of librosa.power_to_db."""
@@ -312,23 +315,29 @@ def music_figures(prepared: "Prepared") -> Iterator[tuple[str, str, "Figure"]]:
 
 
 def song_figures(path: Path) -> Iterator[tuple[str, str, "Figure"]]:
-    """File stem, caption and figure of every picture of one audio file.
+    """File stem, caption and figure of every picture of one audio file, of a long one of its first ten minutes.
 
     Raises:
         AudioError: the file cannot be read, or holds less than one frame.
     """
-    waveform, facts = read_audio(path)
+    with open_audio(path) as stream:
+        rate_hz = stream.sample_rate_hz
+        n_most = round(LONGEST_S * rate_hz)
+        # A sample more than is drawn tells that the song is longer.
+        waveform = _first_samples(stream, n_most + 1)
+    is_longer, waveform = len(waveform) > n_most, waveform[:n_most]
     spec = LogMelSpec()
-    heard = log_mel(resample(waveform, facts.sample_rate_hz, spec.sample_rate_hz), spec) if len(waveform) else None
-    if heard is None or heard.shape[1] == 0 or len(waveform) < N_FFT:
+    heard = log_mel(resample(waveform, rate_hz, spec.sample_rate_hz), spec)
+    if heard.shape[1] == 0 or len(waveform) < N_FFT:
         raise TooShortAudioError(
             path,
-            f"holds {facts.duration_s:.3f} s; needed {N_FFT} samples, {N_FFT / facts.sample_rate_hz:.3f} s, to draw",
+            f"holds {len(waveform) / rate_hz:.3f} s; needed {N_FFT} samples, {N_FFT / rate_hz:.3f} s, to draw",
         )
+    name = short(path.name, 60) + (f", its first {LONGEST_S / 60:g} minutes" if is_longer else "")
     stem = os.fsencode(path.stem)[:MAX_STEM_BYTES].decode(errors="ignore")
-    heading = f"{short(path.name, 60)}: waveform, spectral centroid and rolloff"
-    yield f"{stem}-waveform", "Waveform", waveform_figure(waveform, facts.sample_rate_hz, heading)
-    heading = f"{short(path.name, 60)}: mel spectrogram, {spec.n_mels} bands"
+    heading = f"{name}: waveform, spectral centroid and rolloff"
+    yield f"{stem}-waveform", "Waveform", waveform_figure(waveform, rate_hz, heading)
+    heading = f"{name}: mel spectrogram, {spec.n_mels} bands"
     yield f"{stem}-mel", "Mel spectrogram", spectrograms_figure([Excerpt("", "", heard)], spec, heading)
 
 
@@ -342,6 +351,16 @@ def mean_cepstra(frames: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     if not isinstance(spec, CepstralSpec):
         frames = mfcc(frames, min(N_MFCC, len(frames)))
     return np.asarray(frames.mean(axis=1, dtype=np.float64))
+
+
+def _first_samples(stream: AudioStream, n_samples: int) -> np.ndarray:
+    """The (sample,) that a stream begins with, as many as asked for where there are so many."""
+    blocks: list[np.ndarray] = []
+    for block in stream:
+        blocks.append(block)
+        if sum(map(len, blocks)) >= n_samples:
+            break
+    return np.concatenate(blocks)[:n_samples]
 
 
 def _excerpt(song: "Song", frames: Callable[[str], np.ndarray], spec: FeatureSpec) -> Excerpt:
