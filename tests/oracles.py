@@ -437,3 +437,73 @@ def n_right_of_largest(
     return sum(
         right[subsets[first_best([value[subset][song] for subset in subsets])]][song] for song in range(len(value[0]))
     )
+
+
+def probe_gradient(
+    weights: np.ndarray,
+    bias: np.ndarray,
+    z: np.ndarray,
+    genre_idx: np.ndarray,
+    genres: Sequence[int],
+    l2: float,
+) -> float:
+    """Largest absolute gradient of the mean cross-entropy over the songs of some genres + l2 / 2 * ||weights||^2.
+
+    Over weights (feature, genre) and bias (genre,) of standardised features (song, feature).
+    """
+    slope, at_bias = l2 * weights.astype(float), np.zeros(len(bias))
+    mine = [song for song, genre in enumerate(genre_idx) if genre in genres]
+    for song in mine:
+        logits = z[song].astype(float) @ weights + bias
+        e = {genre: math.exp(logits[genre] - max(logits[list(genres)])) for genre in genres}
+        for genre in genres:
+            excess = (e[genre] / sum(e.values()) - (genre == genre_idx[song])) / len(mine)
+            slope[:, genre] += excess * z[song]
+            at_bias[genre] += excess
+    return float(max(np.abs(slope).max(), np.abs(at_bias).max()))
+
+
+def agglomerated(distance: np.ndarray, n_groups: int, method: str) -> set[frozenset[int]]:
+    """Groups of positions after joining the cheapest pair of groups again and again, from distances (genre, genre).
+
+    Ward's cost is what the sum of squares around the mean grows by, which squared distances within a group tell.
+    """
+
+    def spread(group: frozenset[int]) -> float:
+        return math.fsum(distance[i, j] ** 2 for i, j in itertools.combinations(sorted(group), 2)) / len(group)
+
+    def cost(a: frozenset[int], b: frozenset[int]) -> float:
+        between = [float(distance[i, j]) for i in a for j in b]
+        if method == "ward":
+            return spread(a | b) - spread(a) - spread(b)
+        return max(between) if method == "complete" else statistics.mean(between)
+
+    groups = [frozenset([i]) for i in range(len(distance))]
+    while len(groups) > n_groups:
+        a, b = min(itertools.combinations(groups, 2), key=lambda pair: cost(*pair))
+        groups = [g for g in groups if g not in (a, b)] + [a | b]
+    return set(groups)
+
+
+def rand_adjusted(groups_a: Sequence[Sequence[str]], groups_b: Sequence[Sequence[str]]) -> float:
+    """The adjusted Rand index from its definition: pairs that both put together, against what chance would."""
+
+    def pairs(groups: Sequence[Sequence[str]]) -> set[frozenset[str]]:
+        return {frozenset(pair) for group in groups for pair in itertools.combinations(group, 2)}
+
+    in_a, in_b = pairs(groups_a), pairs(groups_b)
+    chance = len(in_a) * len(in_b) / math.comb(sum(map(len, groups_a)), 2)
+    return (len(in_a & in_b) - chance) / ((len(in_a) + len(in_b)) / 2 - chance)
+
+
+def dealt_tables(mistakes: Sequence[Sequence[int]]) -> dict[tuple[tuple[int, ...], ...], float]:
+    """Probability of each table (genre, genre) when wrong answers are dealt anew to the songs, none becoming right."""
+    n = range(len(mistakes))
+    cards = [(i, j) for i in n for j in n for _ in range(mistakes[i][j])]
+    found: dict[tuple[tuple[int, ...], ...], int] = {}
+    for answers in itertools.permutations([answer for _, answer in cards]):
+        dealt = [(truth, answer) for (truth, _), answer in zip(cards, answers, strict=True)]
+        if all(truth != answer for truth, answer in dealt):
+            table = tuple(tuple(dealt.count((i, j)) for j in n) for i in n)
+            found[table] = found.get(table, 0) + 1
+    return {table: times / sum(found.values()) for table, times in found.items()}
