@@ -44,24 +44,25 @@ def hd_cnn_groups(confusion: ArrayLike, labels: Labels, n_groups: int | None = N
     """
     alike = connected(by_name(similarity(checked_confusion(confusion, labels)), labels))
     if n_groups is None:
-        return groups_by_name(_exemplars(_nearness(alike, None), None), labels)
+        nearness = _nearness(alike, None)
+        return groups_by_name(_exemplars(nearness, float(np.median(nearness))), labels)
     check_n_groups(n_groups, labels)
     if n_groups in (1, len(labels)):
         return groups_by_name(np.arange(len(labels)) if n_groups > 1 else np.zeros(len(labels)), labels)
     nearness = _nearness(alike, n_groups)
     # Below the one bound a second group cannot pay for itself, at the other every genre is its own exemplar.
-    low, high, met = len(labels) * nearness.min(), 0.0, set[int]()
+    low, high, preference, met = len(labels) * nearness.min(), 0.0, float(np.median(nearness)), set[int]()
     for _ in range(40):
-        preference = (low + high) / 2
         groups = groups_by_name(_exemplars(nearness, preference), labels)
         if len(groups) == n_groups:
             return groups
         met.add(len(groups))
         low, high = (preference, high) if len(groups) < n_groups else (low, preference)
+        preference = (low + high) / 2
     raise GroupCountError(
         [
-            f"affinity propagation goes past {n_groups} groups: it met {', '.join(map(str, sorted(met)))}; "
-            "ask for one of these, or leave the count to it"
+            f"affinity propagation does not come to {n_groups} groups of these genres, only to "
+            f"{', '.join(map(str, sorted(met)))}; ask for another count, or use another method"
         ]
     )
 
@@ -98,16 +99,18 @@ def _nearness(alike: NDArray[np.float64], n_groups: int | None) -> NDArray[np.fl
     return -((places[:, None] - places) ** 2).sum(axis=-1)
 
 
-def _exemplars(nearness: NDArray[np.float64], preference: float | None) -> NDArray[np.intp]:
+def _exemplars(nearness: NDArray[np.float64], preference: float) -> NDArray[np.intp]:
     """Number of each genre's group (genre,), by affinity propagation; all the same where it finds no exemplar."""
     from sklearn.cluster import affinity_propagation
     from sklearn.exceptions import ConvergenceWarning
 
     n = len(nearness)
-    start = float(np.median(nearness)) if preference is None else preference
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         _, group_idx = affinity_propagation(
-            nearness, preference=start + NAME_TIE * nearness.min() * np.arange(n) / n, max_iter=1000, random_state=0
+            nearness,
+            preference=preference + NAME_TIE * nearness.min() * np.arange(n) / n,
+            max_iter=1000,
+            random_state=0,
         )
     return np.asarray(group_idx)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hgenre.errors import GroupCountError, TreeError
+from hgenre.errors import TreeError
 from hgenre.grouping.confusion import checked_confusion, similarity
 from hgenre.grouping.groups import Groups, by_name, check_n_groups, groups_by_name
 from hgenre.labels import Labels
@@ -24,7 +24,7 @@ def spectral_groups(confusion: ArrayLike, labels: Labels, n_groups: int) -> Grou
     in particular has no part of its own to be: it joins a group, where linkage would leave it alone.
 
     Raises:
-        GroupCountError: ``n_groups`` is not in ``1..len(labels)``, or the eigenvectors hold fewer groups.
+        GroupCountError: ``n_groups`` is not in ``1..len(labels)``.
         TreeError: the confusion is not (genre, genre), holds a value that is not finite or below 0, or no mistakes.
     """
     alike = connected(by_name(similarity(checked_confusion(confusion, labels)), labels))
@@ -36,12 +36,7 @@ def spectral_groups(confusion: ArrayLike, labels: Labels, n_groups: int) -> Grou
     found = SpectralClustering(
         n_groups, affinity="precomputed", assign_labels="cluster_qr", random_state=0
     ).fit_predict(alike)
-    groups = groups_by_name(found, labels)
-    if len(groups) < n_groups:
-        raise GroupCountError(
-            [f"spectral clustering finds {len(groups)} groups where {n_groups} were asked for; ask for another count"]
-        )
-    return groups
+    return groups_by_name(found, labels)
 
 
 def connected(alike: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,6 +46,8 @@ def connected(alike: NDArray[np.float64]) -> NDArray[np.float64]:
         TreeError: all are 0.
     """
     if not alike.any():
-        raise TreeError(["the confusion holds no mistakes, so its graph has no parts; use more songs or a linkage"])
+        raise TreeError(
+            ["the confusion holds no mistakes, so nothing ties or parts its genres; give more songs, or use a linkage"]
+        )
     apart = ~np.eye(len(alike), dtype=bool)
     return alike + WEAKEST_TIE * alike[apart].mean() * apart

@@ -14,10 +14,13 @@ from hgenre.labels import Labels
 ALPHA = 0.05
 """How often structure is found where there is none."""
 
+N_SWEEPS = 40
+"""Times that every mistake meets one or two others; each sweep is mixed anew, so some log2 of their number suffices."""
+
 
 @dataclass(frozen=True)
 class Structure:
-    """A parametric bootstrap test of groups in ``n_mistakes`` songs.
+    """An exact conditional test of groups in ``n_mistakes`` songs.
 
     Attributes:
         statistic: the largest :func:`hgenre.grouping.groups.excess_within` that average linkage comes to, over 2 to
@@ -40,10 +43,11 @@ def structure(counts: ArrayLike, labels: Labels, *, n_draws: int = 500, seed: in
     """Tests whether the mistakes of hard confusions (genre, genre), rows the truth, know groups.
 
     Under the null hypothesis the genre that is wrongly answered does not depend on the true one: quasi-independence
-    (Goodman 1968). Each genre keeps its right answers and its number of mistakes, and these are drawn from
-    :func:`quasi_independent`. So neither a genre that draws everybody's mistakes nor genres of unequal size or
-    difficulty are structure. Songs count as independent. Two genres that alone are wrongly answered are explained as
-    such, and never as a group.
+    (Goodman 1968). Given how many mistakes each genre's songs make, and how often each genre is wrongly answered, all
+    ways to deal these answers to these songs are then equally likely, but for those that make an answer right, and
+    :func:`dealt_mistakes` draws from them. So neither a genre that draws everybody's mistakes nor genres of unequal
+    size or difficulty are structure. Songs count as independent. Two genres that alone are wrongly answered leave one
+    way to deal, and are never found to be a group.
 
     Raises:
         TreeError: fewer than 3 genres; counts that are not (genre, genre), or not whole numbers of 0 or more.
@@ -52,23 +56,13 @@ def structure(counts: ArrayLike, labels: Labels, *, n_draws: int = 500, seed: in
         raise TreeError([f"structure needs at least 3 genres, found {len(labels)}"])
     c = by_name(checked_confusion(counts, labels), labels)
     if (c != np.round(c)).any():
-        raise TreeError(
-            ["structure is tested on counts of songs, found values that are not whole; give hard confusions"]
-        )
+        raise TreeError(["structure is tested on counts of songs, found values that are not whole; count hard answers"])
     right = np.diag(np.diag(c))
-    n_mistakes = (c - right).sum(axis=1).astype(np.int64)
     statistic = largest_excess(c)
-    if not n_mistakes.any():
-        return Structure(statistic, 0.0, 1.0, False, 0, n_draws)
-    expected = quasi_independent(c)
-    rng = np.random.default_rng(seed)
-    drawn = np.zeros((n_draws, *c.shape)) + right
-    for i in np.flatnonzero(n_mistakes):
-        drawn[:, i] += rng.multinomial(n_mistakes[i], expected[i] / expected[i].sum(), size=n_draws)
-    null = np.array([largest_excess(draw) for draw in drawn])
-    # Equal statistics are reached by different sums.
+    null = np.array([largest_excess(right + wrong) for wrong in dealt_mistakes(c - right, n_draws, seed)])
+    # Equal statistics may be sums in different orders.
     p = float((1 + (null >= statistic - 1e-9).sum()) / (1 + n_draws))
-    return Structure(statistic, float(null.mean()), p, p <= ALPHA, int(n_mistakes.sum()), n_draws)
+    return Structure(statistic, float(null.mean()), p, p <= ALPHA, int((c - right).sum()), n_draws)
 
 
 def verdict(found: Structure) -> str:
@@ -98,20 +92,29 @@ def largest_excess(counts: NDArray[np.float64]) -> float:
     return float((np.cumsum(inside) / total - np.cumsum(pairs) / (n * (n - 1)))[: n - 2].max())
 
 
-def quasi_independent(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Expected mistakes ``a_i b_j`` off the diagonal (genre, genre) that have the rows' and columns' sums of these.
+def dealt_mistakes(mistakes: NDArray[np.float64], n_draws: int, seed: int) -> NDArray[np.int64]:
+    """Mistakes (draw, genre, genre) with the rows' and columns' sums of these (genre, genre) and an empty diagonal.
 
-    The maximum-likelihood fit, by iterative proportional fitting (Deming and Stephan 1940). Where it lies on the
-    border, as when a genre is taken for one only, what is returned is within 1e-6 of the sums or the last of 10 000
-    steps.
+    Each wrong answer is a card. By turns all songs meet in pairs and in threes, where their cards go round by none, one
+    or two places, as it happens, unless an answer would become right by that. Such moves lead from any of these tables
+    to any other (Aoki and Takemura 2005, "Markov chain Monte Carlo exact tests for incomplete two-way contingency
+    tables"), and none is likelier than its way back, so in the long run every way to deal is equally likely.
     """
-    apart = 1.0 - np.eye(len(counts))
-    row, column = (counts * apart).sum(axis=1), (counts * apart).sum(axis=0)
-    a, b = row, np.where(column > 0, 1.0, 0.0)
-    for _ in range(10_000):
-        a = np.divide(row, apart @ b, out=np.zeros_like(row), where=row > 0)
-        reached = b * (a @ apart)
-        if np.abs(reached - column).max() <= 1e-6:
-            break
-        b = np.divide(column, a @ apart, out=np.zeros_like(column), where=column > 0)
-    return np.outer(a, b) * apart
+    n_genres = len(mistakes)
+    true_idx, answer_idx = np.nonzero(mistakes)
+    times = mistakes[true_idx, answer_idx].astype(np.intp)
+    true_of = np.repeat(true_idx, times).astype(np.int16)
+    answers = np.tile(np.repeat(answer_idx, times).astype(np.int16), (n_draws, 1))
+    rng = np.random.default_rng(seed)
+    for sweep in range(N_SWEEPS):
+        n_meet = 2 + sweep % 2
+        n_hands = len(true_of) // n_meet
+        met = rng.permutation(len(true_of))[: n_hands * n_meet].reshape(n_meet, n_hands)
+        held = answers[:, met]
+        turn = rng.integers(n_meet, size=(n_draws, 1, n_hands))
+        given = np.take_along_axis(held, (np.arange(n_meet)[:, None] + turn) % n_meet, axis=1)
+        stays_wrong = (given != true_of[met]).all(axis=1, keepdims=True)
+        answers[:, met] = np.where(stays_wrong, given, held)
+    cells = true_of.astype(np.intp) * n_genres + answers
+    dealt = np.stack([np.bincount(row, minlength=n_genres**2) for row in cells])
+    return dealt.reshape(n_draws, n_genres, n_genres)

@@ -7,32 +7,10 @@ from hypothesis import strategies as st
 
 from hgenre.errors import TreeError
 from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
-from hgenre.grouping.confusion import similarity, soft_confusion
-from hgenre.grouping.groups import excess_within
+from hgenre.grouping.confusion import similarity
 from hgenre.labels import Labels
-
-LABELS = Labels(("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"))
-PLANTED = (("blues", "country", "rock"), ("classical", "jazz"), ("disco", "hiphop", "pop", "reggae"), ("metal",))
-
-
-def planted(labels: Labels, groups: tuple[tuple[str, ...], ...], seed: int) -> np.ndarray:
-    """Confusion (genre, genre) whose mistakes stay mostly inside the groups; genres differ in size."""
-    rng = np.random.default_rng(seed)
-    group_of = {genre: i for i, group in enumerate(groups) for genre in group}
-    same = np.array([[group_of[a] == group_of[b] for b in labels] for a in labels])
-    c = np.where(same, rng.uniform(0.8, 1.2, same.shape), rng.uniform(0.0, 0.2, same.shape)) + 5 * np.eye(len(labels))
-    return c * rng.uniform(1, 20, len(labels))[:, None]
-
-
-def average_linkage_by_hand(distance: np.ndarray, n_groups: int) -> set[frozenset[int]]:
-    groups = [frozenset([i]) for i in range(len(distance))]
-    while len(groups) > n_groups:
-        a, b = min(
-            itertools.combinations(groups, 2),
-            key=lambda pair: np.mean([distance[i, j] for i in pair[0] for j in pair[1]]),
-        )
-        groups = [g for g in groups if g not in (a, b)] + [a | b]
-    return set(groups)
+from tests.oracles import agglomerated
+from tests.planted_confusions import LABELS, PLANTED, planted
 
 
 @given(st.integers(0, 10_000))
@@ -54,7 +32,7 @@ def test_groups_agree_with_linkage_by_hand(seed: int, n_groups: int) -> None:
     labels = Labels(tuple("abcdefg"))
     c = np.random.default_rng(seed).random((7, 7))
     alike = similarity(c)
-    expected = average_linkage_by_hand(alike.max() - alike, n_groups)
+    expected = agglomerated(alike.max() - alike, n_groups, "average")
     found = {frozenset(labels.index(g) for g in group) for group in derive_groups(c, labels, n_groups)}
     assert found == expected
 
@@ -91,44 +69,6 @@ def test_a_confusion_without_mistakes_still_gives_groups() -> None:
 
 def test_one_genre_is_one_group() -> None:
     assert derive_groups([[3]], Labels(("jazz",)), 1) == (("jazz",),)
-
-
-def test_excess_within_is_zero_for_mistakes_that_know_no_groups() -> None:
-    assert excess_within(np.ones((10, 10)), LABELS, PLANTED) == pytest.approx(0.0, abs=1e-12)
-
-
-def test_excess_within_of_mistakes_that_stay_inside() -> None:
-    labels = Labels(("a", "b", "c", "d"))
-    c = np.kron(np.eye(2), np.ones((2, 2)))
-    assert excess_within(c, labels, (("a", "b"), ("c", "d"))) == pytest.approx(1 - 4 / 12)
-    assert excess_within(c, labels, (("a", "c"), ("b", "d"))) == pytest.approx(0 - 4 / 12)
-
-
-def test_soft_confusion_is_the_mean_row_of_each_genre() -> None:
-    p = np.array([[0.8, 0.2, 0.0], [0.4, 0.4, 0.2], [0.0, 0.1, 0.9]])
-    np.testing.assert_allclose(soft_confusion([0, 0, 2], p, 3), np.array([[0.6, 0.3, 0.1], [0, 0, 0], [0, 0.1, 0.9]]))
-
-
-def test_soft_confusion_of_sure_answers_is_the_confusion_in_rates() -> None:
-    from sklearn.metrics import confusion_matrix
-
-    rng = np.random.default_rng(5)
-    truth, answer = rng.integers(0, 4, 200), rng.integers(0, 4, 200)
-    np.testing.assert_allclose(
-        soft_confusion(truth, np.eye(4)[answer], 4), confusion_matrix(truth, answer, normalize="true")
-    )
-
-
-def test_soft_confusion_needs_a_column_a_genre() -> None:
-    with pytest.raises(ValueError, match=r"must be \(song, genre\) = \(2, 3\), found \(2, 4\)"):
-        soft_confusion([0, 1], np.ones((2, 4)), 3)
-
-
-def test_similarity_weighs_genres_alike_whatever_their_size() -> None:
-    c = np.array([[8.0, 2.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
-    expected = np.array([[0, 0.225, 0], [0.225, 0, 0], [0, 0, 0]])
-    np.testing.assert_allclose(similarity(c), expected)
-    np.testing.assert_allclose(similarity(c * np.array([[100], [1], [7]])), expected)
 
 
 @pytest.mark.parametrize("n_groups", [0, 11, -1])
