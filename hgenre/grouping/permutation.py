@@ -77,10 +77,11 @@ class ScoredPartitions:
         found = [
             n_right[np.searchsorted(self._keys, _keys(own))] for n_right, own in zip(self.n_right, rows, strict=True)
         ]
-        return np.asarray(np.sum(found, axis=0))
+        return np.stack(found).sum(axis=0)
 
 
 def _keys(partitions: Partitions) -> NDArray[np.int64]:
     """One number a partition, in lexicographic order."""
     n_genres = partitions.shape[1]
-    return partitions.astype(np.int64) @ (np.int64(n_genres) ** np.arange(n_genres - 1, -1, -1))
+    places = np.array([n_genres**k for k in reversed(range(n_genres))], np.int64)
+    return partitions.astype(np.int64) @ places

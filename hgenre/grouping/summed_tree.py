@@ -1,7 +1,8 @@
 """Any tree of genres made of a flat net and linear probes: what it says of songs, before a net of it is trained.
 
 The root is the flat net, its probabilities summed by child (HD-CNN: Z. Yan et al., ICCV 2015); every other node is the
-probe of its genres, summed by child too. Where a node's children overlap, a genre's probability counts at the first that lists it.
+probe of its genres, summed by child too. Where children overlap, a genre's probability counts at the first that lists
+it.
 """
 
 import numpy as np
