@@ -191,15 +191,15 @@ def choose_l2(
 def standardise(x: NDArray[np.float32], mean: NDArray[np.float32], std: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features (song, feature) minus the training songs' mean, divided by their deviation (feature,).
 
-    A column that is constant over the training songs has a deviation of 1 here, so a probe leaves it out.
+    A column that is constant over the training songs has an infinite deviation here, so it becomes 0 everywhere.
     """
     return (x - mean) / std
 
 
 def _moments(x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation (feature,) of the columns, 1 for a deviation that is within the rounding of float32."""
+    """Mean and deviation (feature,) of the columns, infinite where a deviation is within the rounding of float32."""
     mean, std, float32 = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64), np.finfo(np.float32)
-    std[std <= float32.eps * np.abs(mean) + float32.tiny] = 1.0
+    std[std <= float32.eps * np.abs(mean) + float32.tiny] = np.inf
     return mean.astype(np.float32), std.astype(np.float32)
 
 
@@ -281,7 +281,9 @@ def _fit(
         def step(here: _Fit) -> _Fit:
             change = here.direction @ songs.T
             length = _root(partial(along, here, change), (pull * here.direction**2).sum())
-            weights, logits = here.weights + length * here.direction, here.logits + length * change
+            weights = here.weights + length * here.direction
+            # Adding the change to the logits would save a product, but the gradient would be that of drifting logits.
+            logits = weights @ songs.T
             gradient = gradient_at(weights, logits)
             turn = (gradient * (gradient - here.gradient)).sum() / (here.gradient**2).sum()
             direction = jnp.maximum(turn, 0.0) * here.direction - gradient
