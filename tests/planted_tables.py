@@ -22,14 +22,17 @@ def planted_table(
     song_signal: float = 0.0,
     artists: bool = True,
     seed: int = 0,
+    genres: np.ndarray | None = None,
     **sections: Any,
 ) -> RunConfig:
     """A configuration on a table of ``n_songs`` a genre, two an artist, with noise of deviation 1 in every cell.
 
     ``genre_signal`` and ``song_signal`` are the deviations of what slices of a genre, and of a song, have in common.
+    ``genres`` (genre, column) takes the place of what genres have in common, drawn alike otherwise.
     """
     random = np.random.default_rng(seed)
-    genres = random.normal(0, 1, (n_genres, len(COLUMNS)))
+    if genres is None:
+        genres = random.normal(0, 1, (n_genres, len(COLUMNS)))
     rows, facts = [], ["song_id,artist"]
     for g in range(n_genres):
         for i in range(n_songs):

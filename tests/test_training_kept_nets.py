@@ -21,7 +21,10 @@ from hgenre.tree.spec import Node, flat_tree
 from tests.planted_songs import planted_songs
 from tests.test_training_fit import FACTS, LABELS, TRAIN, VALIDATION, config_with
 
-CONFIG = config_with(optimiser={"epochs": 2, "batch_size": 8, "min_steps": 2, "learning_rate": 0.02})
+CONFIG = config_with(
+    net={"kind": "mlp", "dense_widths": [4], "dropout": 0.0},
+    optimiser={"epochs": 2, "batch_size": 8, "min_steps": 2, "learning_rate": 0.02},
+)
 INSECTS = Node("ant+bee", ("ant", "bee"))
 
 

@@ -9,6 +9,7 @@ from hgenre.cli.doctor import doctor
 from hgenre.cli.evaluate import evaluate
 from hgenre.cli.features import features
 from hgenre.cli.forecast import forecast
+from hgenre.cli.group import group
 from hgenre.cli.import_features import import_features
 from hgenre.cli.index import index
 from hgenre.cli.inspect import inspect
@@ -48,3 +49,4 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(features, name="features")
+app.add_typer(group, name="group")

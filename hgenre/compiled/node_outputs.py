@@ -134,10 +134,28 @@ def build_logits(net: Net, features: FeatureSpec) -> Callable[..., Array]:
     Takes EVALUATION_SLICES slices at a time, spread over all local devices.
     """
 
-    def logits(variables: Any, slices: Array, mean_db: Array, std_db: Array) -> Array:
-        return net.apply(variables, standardise(slices, mean_db, std_db, features, jnp))
+    return _over_slices(net.apply, features)
 
-    compiled = jax.jit(logits)
+
+@cache
+def build_embedding(net: Net, features: FeatureSpec) -> Callable[..., Array]:
+    """As ``build_logits``, but what enters the net's last layer, (slice, feature).
+
+    Raises:
+        ValueError: the net is several nets as one.
+    """
+    if net.embed is None:
+        raise ValueError("several nets that act as one have no last layer in common; take a single net")
+    return _over_slices(net.embed, features)
+
+
+def _over_slices(of: Callable[..., Array], features: FeatureSpec) -> Callable[..., Array]:
+    """A function of (variables, x), compiled for standardised slices spread over all local devices."""
+
+    def standardised(variables: Any, slices: Array, mean_db: Array, std_db: Array) -> Array:
+        return of(variables, standardise(slices, mean_db, std_db, features, jnp))
+
+    compiled = jax.jit(standardised)
     slice_sharding, _ = shardings(EVALUATION_SLICES)
     return lambda variables, *rows: compiled(variables, *jax.device_put(rows, slice_sharding))
 

@@ -93,6 +93,15 @@ class Probes:
         songs = _with_ones(jnp.asarray(self._standardised(x)))
         return np.asarray(_probabilities(self._affine()[found[0]], self.subsets[found[0]], songs)).T
 
+    def all_probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Every probe's probabilities (subset, song, genre), as :meth:`probabilities`; 0 throughout for the empty set.
+
+        Raises:
+            ValueError: as :meth:`answer`.
+            HgenreError: as :meth:`answer`.
+        """
+        return np.asarray(_all_probabilities(self._affine(), self.subsets, self._standardised(x)))
+
     def _affine(self) -> NDArray[np.float32]:
         """Weights and bias (subset, genre, feature + 1)."""
         return np.concatenate([self.weights.swapaxes(1, 2), self.bias[:, :, None]], axis=2)
@@ -232,6 +241,17 @@ def _softmax(logits: jax.Array, held: jax.Array) -> jax.Array:
 def _probabilities(affine: jax.Array, subset: jax.Array, songs: jax.Array) -> jax.Array:
     """Probabilities (genre, song) of one probe (genre, feature + 1)."""
     return _softmax(affine @ songs.T, _held(subset, len(affine)))
+
+
+@jax.jit
+def _all_probabilities(affine: jax.Array, subsets: jax.Array, x: jax.Array) -> jax.Array:
+    songs = _with_ones(x)
+
+    def one(probe: tuple[jax.Array, jax.Array]) -> jax.Array:
+        weights, subset = probe
+        return jnp.where(subset == 0, 0.0, _probabilities(weights, subset, songs).T)
+
+    return jax.lax.map(one, (affine, subsets), batch_size=SUBSETS_AT_ONCE)
 
 
 @jax.jit

@@ -1,6 +1,8 @@
 """How far groups stay the same when the songs that they come from change."""
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -41,8 +43,13 @@ def stability(groupings: Sequence[Groups], labels: Labels) -> Stability:
     """
     if len(groupings) < 2:
         raise TreeError([f"stability compares at least 2 groupings, found {len(groupings)}"])
-    pairs = [adjusted_rand(a, b, labels) for a, b in itertools.combinations(groupings, 2)]
-    return Stability(float(np.mean(pairs)), float(np.std(pairs)), len(groupings))
+    # Songs drawn anew often come to the same groups, so the index is taken once for each two that differ.
+    times = Counter(groupings)
+    found = [(1.0, math.comb(n, 2)) for n in times.values()]
+    found += [(adjusted_rand(a, b, labels), times[a] * times[b]) for a, b in itertools.combinations(times, 2)]
+    indices, n_pairs = np.array(found).T
+    mean = float(np.average(indices, weights=n_pairs))
+    return Stability(mean, float(np.average((indices - mean) ** 2, weights=n_pairs) ** 0.5), len(groupings))
 
 
 def bootstrap(

@@ -25,7 +25,7 @@ from hgenre.training.node_nets import flat_spec, net_spec, starts_warm
 from hgenre.training.progress import Work
 from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature, slice_weights
-from hgenre.tree.spec import Node, TreeSpec, flat_tree
+from hgenre.tree.spec import Node, TreeSpec, flat_tree, tree_to_json
 
 JOINT_STAGE, TRUNK_STAGE = "all/joint", "rival/shared trunk"
 """Names of what is trained beside the nodes; a node's name holds no slash."""
@@ -105,26 +105,38 @@ class NodeFits:
         def net_of(spec: NetSpec) -> Net:
             return build_net(spec, len(node.children), self.config.optimiser.precision)
 
-        net, place = net_of(spec), self._address(task, spec, start)
-        shapes = net.shapes(self.train.features.n_mels, self.train.slices.n_frames)
-        trained = read_net(self.kept_in, place, shapes) if self.kept_in else None
-        if trained is not None:
-            self.work.finish(self.work.size(node) * self.config.optimiser.epochs)
-            self.history[name] = trained.history
-        else:
-            trained = self._trained(net_of, spec, task, self.work.size(node), start)
-            if self.kept_in:
-                write_net(self.kept_in, place, trained)
+        place, size = self.address_of(name, node, spec, start), self.work.size(node)
+        net = net_of(spec)
+        trained = self._once(place, net, name, size, lambda: self._trained(net_of, spec, task, size, start))
         logits, song_idx = self._validation_logits(net, trained.variables, task)
         temperature = self._temperature(task, logits, song_idx)
         return CalibratedNet(trained.variables, temperature, place), (logits / temperature, song_idx)
 
-    def _address(self, task: NodeTask, spec: NetSpec, start: Start | None) -> str:
+    def _once(self, place: str, net: Net, name: str, size: int, train: Callable[[], TrainedNet]) -> TrainedNet:
+        """The net that is kept under this address, or what ``train`` makes of it, which is kept then."""
+        if self.kept_in is None:
+            return train()
+        shapes = net.shapes(self.train.features.n_mels, self.train.slices.n_frames)
+        trained = read_net(self.kept_in, place, shapes)
+        if trained is None:
+            trained = train()
+            write_net(self.kept_in, place, trained)
+        else:
+            self.work.finish(size * self.config.optimiser.epochs)
+            self.history[name] = trained.history
+        return trained
+
+    def address_of(
+        self, name: str, node: Node, spec: NetSpec, start: Start | None = None, heads: TreeSpec | None = None
+    ) -> str:
         """Of all that a node's net follows from: songs and their children, features, recipe, seed, what it begins with.
 
         Normalisation comes from all training songs, so nets of one set of genres differ between folds by it too.
+
+        Args:
+            heads: of a shared trunk, the tree whose nodes it has heads for.
         """
-        config, features = self.config, self.train.features
+        config, features, task = self.config, self.train.features, node_task(node, self.labels, name)
         child_of, parts = task.child_of_genre, (task.of(self.train), task.of(self.validation))
         songs = [
             [(i, self.facts[i].sha256, int(child_of[genre])) for i, genre in zip(part.ids, part.genre_idx, strict=True)]
@@ -140,6 +152,7 @@ class NodeFits:
                 "slices": asdict(self.train.slices),
                 "normalisation": [self.normalisation.kind, standard.hexdigest()],
                 "net": net_to_json(spec),
+                "heads": heads and tree_to_json(heads),
                 "forerunner": net_to_json(config.net) if start is None and spec == config.next_net else None,
                 "start": start.told if start else file_told(config.pretrained) if spec.kind == "vgg16" else "",
                 "optimiser": asdict(config.optimiser),
@@ -219,7 +232,10 @@ class NodeFits:
             return shared_trunk(tree, spec, config.optimiser.precision)
 
         start = self.warm_start(spec, flat_net)
-        trained = self._trained(net_of, spec, task, self.work.size(everything), start)
+        place, size = self.address_of(TRUNK_STAGE, everything, spec, start, tree), self.work.size(everything)
+        trained = self._once(
+            place, net_of(spec), TRUNK_STAGE, size, lambda: self._trained(net_of, spec, task, size, start)
+        )
         heads = trunk_logits(tree, spec, config.optimiser.precision)
         logits, song_idx = self._validation_logits(heads, trained.variables, task)
         temperatures = {}

@@ -1,0 +1,134 @@
+"""The groupings that a sweep compares: derived by every method, searched for, given by hand or by a taxonomy."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from hgenre.errors import GroupCountError
+from hgenre.grouping.confusion import similarity
+from hgenre.grouping.exhaustive import best, excess, score
+from hgenre.grouping.flattening import auto_flatten
+from hgenre.grouping.groups import Groups
+from hgenre.grouping.methods import METHODS, Method, choose_n_groups
+from hgenre.grouping.partitions import Partitions, group_sizes, to_groups
+from hgenre.labels import Labels
+from hgenre.studies.grouping.evidence import Evidence, Kind, Unit
+from hgenre.tree.spec import Node, TreeSpec, genres_under
+
+EVIDENCE: tuple[tuple[Kind, Unit], ...] = (("hard", "song"), ("soft", "slice"), ("hard", "slice"))
+"""What average linkage is tried on beside the mean probabilities of songs, which every method takes."""
+
+MANUAL = "manual"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to groups, and the groups that it came to from the evidence of each fold.
+
+    Attributes:
+        method: of ``METHODS``, or how else the groups were found.
+        evidence: what they were derived from, in words; empty for given groups.
+        n_groups: how many were asked for, single genres counted; None where the way chose.
+        groups: a fold each.
+    """
+
+    method: str
+    evidence: str
+    n_groups: int | None
+    groups: tuple[Groups, ...]
+
+    @property
+    def name(self) -> str:
+        count = "" if self.n_groups is None else f"{self.n_groups} groups"
+        return ", ".join(filter(None, (self.method, self.evidence, count)))
+
+
+def candidates(
+    evidence: Sequence[Evidence], partitions: Partitions, given: Mapping[str, Groups]
+) -> tuple[list[Candidate], list[str]]:
+    """Every candidate, and a sentence for every one that a fold could not make.
+
+    Args:
+        evidence: a fold each.
+        partitions: all of the genre list.
+        given: groupings that do not depend on evidence, by name.
+    """
+    labels = evidence[0].labels
+    counts = range(2, len(labels))
+    found: list[Candidate] = []
+    missing: list[str] = []
+
+    def add(method: str, of: str, n_groups: int | None, make: Callable[[Evidence], Groups]) -> None:
+        try:
+            found.append(Candidate(method, of, n_groups, tuple(make(fold) for fold in evidence)))
+        except GroupCountError as error:
+            missing.append(f"{Candidate(method, of, n_groups, ()).name} left out: {error}")
+
+    for method in METHODS:
+        of = {"centroids": "embedding", "nbdt": "weights"}.get(method, "soft, songs")
+        for n_groups in (*counts, None):
+            add(method, of, n_groups, partial(_derived, method=method, n_groups=n_groups))
+    for kind, unit in EVIDENCE:
+        for n_groups in counts:
+            make = partial(_derived, method="average", n_groups=n_groups, kind=kind, unit=unit)
+            add("average", f"{kind}, {unit}s", n_groups, make)
+    of_excess = [excess(similarity(fold.confusion()), partitions) for fold in evidence]
+    of_probes = [score(*fold.tables("soft"), partitions) for fold in evidence]
+    n_groups_of = (group_sizes(partitions) > 0).sum(axis=1)
+    for name, of, scores in (
+        ("exhaustive by confusions", "soft, songs", of_excess),
+        ("exhaustive by probes", "songs", of_probes),
+    ):
+        for count in (*counts, None):
+            rows = np.flatnonzero(n_groups_of == count if count else n_groups_of > 1)
+            chosen = [rows[best(own[rows], partitions[rows], labels)] for own in scores]
+            found.append(Candidate(name, of, count, tuple(to_groups(partitions[i], labels) for i in chosen)))
+    found += [Candidate(name, "", None, (groups,) * len(evidence)) for name, groups in given.items()]
+    return found, missing
+
+
+def flattened(candidate: Candidate, evidence: Sequence[Evidence]) -> Candidate:
+    """The candidate without the groups that do not pay by the evidence of their fold."""
+    groups = tuple(
+        auto_flatten(*fold.tables("soft"), own, fold.labels).groups
+        for fold, own in zip(evidence, candidate.groups, strict=True)
+    )
+    return Candidate(f"{candidate.name}, auto-flattened", "", None, groups)
+
+
+def top_groups(tree: TreeSpec) -> Groups:
+    """The groups under the root of a tree, a genre of several at its first, in label order."""
+    taken: set[str] = set()
+    groups = []
+    for child in tree.root.children:
+        own = tuple(g for g in tree.labels if g in genres_under(child) and g not in taken)
+        taken |= set(own)
+        groups.append(own)
+    return tuple(sorted(filter(None, groups), key=lambda group: tree.labels.index(group[0])))
+
+
+def over(labels: Labels, groups: Groups) -> Groups:
+    """A taxonomy's groups over the genres of these labels alone."""
+    kept = (tuple(g for g in labels if g in group) for group in groups)
+    return tuple(sorted(filter(None, kept), key=lambda group: labels.index(group[0])))
+
+
+def tree_of(groups: Groups, labels: Labels) -> TreeSpec:
+    """The two-level tree of disjoint groups, each named by its genres; a genre alone stands under the root."""
+    children = tuple(g[0] if len(g) == 1 else Node(group_name(g), g) for g in groups)
+    return TreeSpec(labels, Node("root", children))
+
+
+def group_name(group: Sequence[str]) -> str:
+    """The genres joined by plus signs; a node's name holds no slash."""
+    return "+".join(group).replace("/", "-")
+
+
+def _derived(fold: Evidence, method: Method, n_groups: int | None, kind: Kind = "soft", unit: Unit = "song") -> Groups:
+    """A method's groups; without a count as many as hold most mistakes beyond chance."""
+    if n_groups is None:
+        evidence = {"centroids": fold.centroids, "weights": fold.weights}
+        n_groups = choose_n_groups(method, fold.confusion(kind, unit), fold.labels, **evidence)
+    return fold.groups(method, n_groups, kind, unit)
