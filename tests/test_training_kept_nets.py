@@ -1,7 +1,6 @@
 """Nets that are trained once and found again: by what they follow from, whole or not at all."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from hgenre.errors import HgenreError
 from hgenre.labels import Labels
 from hgenre.training import kept_nets, node_fits
 from hgenre.training.config import RunConfig
-from hgenre.training.node_fits import CalibratedNet, NodeFits
+from hgenre.training.node_fits import CalibratedNet, NodeFits, Start
 from hgenre.training.progress import Work
 from hgenre.training.songs import LearningSongs
-from hgenre.tree.spec import Node, flat_tree
+from hgenre.tree.spec import Node, flat_tree, tree_from_groups
 from tests.planted_songs import planted_songs
-from tests.test_training_fit import FACTS, LABELS, TRAIN, VALIDATION, config_with
+from tests.test_training_fit import FACTS, GROUPS, LABELS, TRAIN, VALIDATION, config_with
 
 CONFIG = config_with(
     net={"kind": "mlp", "dense_widths": [4], "dropout": 0.0},
@@ -66,26 +65,34 @@ def test_a_net_is_trained_once_and_then_found(tmp_path: Path, trained: list[str]
     assert same(first, specialist(fits(None)))
 
 
-def test_what_a_net_follows_from_decides(tmp_path: Path) -> None:
-    """Everything that could change a weight changes the address; songs of other genres do not enter but by the norm."""
+def test_what_a_net_follows_from_decides() -> None:
+    """Everything that could change a weight changes the address."""
     flat = flat_tree(LABELS).root
     longer = dataclasses.replace(CONFIG, optimiser=dataclasses.replace(CONFIG.optimiser, epochs=3))
     louder = dataclasses.replace(CONFIG, augment=dataclasses.replace(CONFIG.augment, gain_db=1.0))
+    own = dataclasses.replace(CONFIG, features=dataclasses.replace(CONFIG.features, normalise="song"))
     fewer = TRAIN.where([i != 1 for i in range(len(TRAIN))])
-    warm = fits(None).warm_start(CONFIG.net, specialist(fits(None)))
-    first = fits(tmp_path)
-    others: list[Callable[[], CalibratedNet]] = [
-        lambda: specialist(first),
-        lambda: specialist(fits(tmp_path, seed=1)),
-        lambda: specialist(fits(tmp_path, longer)),
-        lambda: specialist(fits(tmp_path, louder)),
-        lambda: specialist(fits(tmp_path, train=fewer)),
-        lambda: specialist(first, Node("bee+ant", ("bee", "ant"))),
-        lambda: first.node("root", flat, CONFIG.net)[0],
-        lambda: first.node("ant+bee", INSECTS, CONFIG.net, warm)[0],
-        lambda: first.node("ant+bee", INSECTS, dataclasses.replace(CONFIG.net, dropout=0.5))[0],
+    first, warm = fits(None), Start("another net", lambda drawn: drawn)
+
+    def of(run: NodeFits, node: Node = INSECTS, name: str = "ant+bee", **options: Any) -> str:
+        return run.address_of(name, node, **{"spec": CONFIG.net, **options})
+
+    addresses = [
+        of(first),
+        of(fits(None, seed=1)),
+        of(fits(None, longer)),
+        of(fits(None, louder)),
+        of(fits(None, own)),
+        of(fits(None, train=fewer)),
+        of(first, Node("bee+ant", ("bee", "ant"))),
+        of(first, flat),
+        of(first, name="another draw"),
+        of(first, start=warm),
+        of(first, flat, heads=tree_from_groups(LABELS, GROUPS)),
+        of(first, spec=dataclasses.replace(CONFIG.net, dropout=0.5)),
     ]
-    assert len({make().address for make in others}) == len(others) == len(list(tmp_path.iterdir()))
+    assert len(set(addresses)) == len(addresses)
+    assert of(fits(None)) == addresses[0]
 
 
 def test_another_file_under_the_same_song_id_is_another_song(tmp_path: Path) -> None:
