@@ -173,7 +173,7 @@ def test_evidence_is_of_songs_that_the_net_has_not_seen(prepared: Prepared, tmp_
     np.testing.assert_allclose(found.p.sum(axis=1), 1)
     for kind in ("soft", "hard"):
         for unit in ("song", "slice"):
-            confusion = found.confusion(kind, unit)  # type: ignore[arg-type]
+            confusion = found.confusion(kind, unit)
             assert confusion.shape == (5, 5)
     assert found.confusion("hard", "song").sum() == len(songs)
     assert found.confusion("hard", "slice").sum() == 2 * len(songs)

@@ -10,7 +10,7 @@ from hgenre.errors import ConfigError
 from hgenre.labels import Labels
 from hgenre.predict import load
 from hgenre.taxonomy import read_taxonomy, shipped_taxonomies
-from hgenre.tree.spec import child_name
+from hgenre.tree.spec import Node, child_name
 
 GTZAN = Labels(("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"))
 FMA_NAMES = {"hiphop": "Hip-Hop", "reggae": "Reggae - Dub"}
@@ -35,6 +35,31 @@ def test_the_shipped_taxonomy_says_what_fma_says(gtzan: Path) -> None:
     assert {row["title"] for row in rows.values()} >= set(titles.values())
     expected = {(genre, parent_of.get(title, "root")) for genre, title in titles.items()}
     assert found == expected - {("rock", "root")} | {("rock", "Rock")}
+
+
+def test_the_whole_hierarchy_of_fma_is_shipped() -> None:
+    tree = read_taxonomy("fma", Labels(("Rock", "Hip-Hop", "Metal"))).tree
+    assert (len(tree.labels), len(tree.levels)) == (163, 5)
+    rock = next(node for node in tree.root.children if child_name(node) == "All Rock")
+    assert {"Rock", "Metal", "All Punk"} <= {child_name(child) for child in rock.children}  # type: ignore[union-attr]
+
+
+@pytest.mark.real_data
+def test_the_whole_hierarchy_is_the_published_one(gtzan: Path) -> None:
+    with open(gtzan.parent / "fma_small" / "genres.csv", encoding="utf-8", newline="") as file:
+        rows = {row["genre_id"]: row for row in csv.DictReader(file)}
+    tree = read_taxonomy("fma", Labels(("Rock",))).tree
+    own_node = {child: node for node in tree.nodes for child in node.children if isinstance(child, str)}
+    parent_of = {child.name: node.name for node in tree.nodes for child in node.children if isinstance(child, Node)}
+    for row in rows.values():
+        # A genre with narrower ones stands in a node of its own, and that in the node of its parent.
+        has_narrower = any(other["parent"] == row["genre_id"] for other in rows.values())
+        at = own_node[row["title"]].name
+        if has_narrower:
+            assert at == f"All {row['title']}"
+            at = parent_of[at]
+        assert at == ("root" if row["parent"] == "0" else f"All {rows[row['parent']]['title']}")
+    assert len(tree.labels) == len(rows)
 
 
 def test_a_path_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
