@@ -169,3 +169,54 @@ def sweep(
     write_text(directory / "report.md", report)
     print(json.dumps(results, allow_nan=False) if as_json else report)
     print(f"written to {directory}", file=sys.stderr)
+
+
+@group.command()
+def compare(
+    run: Annotated[Path, typer.Argument(help="A folder that a sweep wrote.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Print the verdict and the table of a sweep that is done: groupings beside their controls."""
+    from hgenre.report.figures import bullets
+    from hgenre.report.grouping_verdict import verdict
+    from hgenre.report.groupings import LEGEND, comparison_table, listed, read_sweep, reported
+
+    results = read_sweep(run)
+    with reported(f"{run / 'results.json'}", "hgenre group sweep"):
+        said, rows = verdict(results), listed(results)
+        told = [bullets(said), comparison_table(results), bullets(LEGEND)]
+        found = {"verdict": said, "baselines": results["baselines"], "candidates": rows}
+    print(json.dumps(found) if as_json else "\n\n".join(told))
+
+
+@group.command()
+def show(
+    what: Annotated[Path, typer.Argument(help="A folder that a sweep wrote, or a grouping file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder; if not given pictures/ beside the results or the file.")
+    ] = None,
+) -> None:
+    """Draw a sweep or derived groups, as PNG and SVG, and print what is known of them."""
+    from hgenre.report.groupings import read_sweep, render, render_grouping
+    from hgenre.report.pictures.of_groupings import draw_grouping, draw_sweep
+    from hgenre.report.pictures.of_runs import FOLDER
+    from hgenre.results import write_text
+    from hgenre.training.grouping_file import FILE, read_grouping
+
+    is_derived = (what / FILE).is_file() and not (what / "results.json").exists()
+    file = what / FILE if is_derived else what
+    if file.is_file() or what.suffix == ".json":
+        place = out or file.parent / FOLDER
+        grouping = read_grouping(file)
+        report = render_grouping(grouping, str(file))
+        drawn = draw_grouping(grouping, str(file), place)
+    else:
+        place = out or what / FOLDER
+        results = read_sweep(what)
+        drawn = draw_sweep(results, place)
+        folder = out or what
+        report = render(results, {name: png.relative_to(folder).as_posix() for name, (png, _) in drawn.items()})
+        write_text(folder / "report.md", report)
+    print(report)
+    for paths in drawn.values():
+        print("\n".join(map(str, paths)), file=sys.stderr)

@@ -14,6 +14,8 @@ from hgenre.tree.spec import tree_from_groups
 SPLIT = "grouping"
 """The part that a song has in a bundle whose groups alone were derived from it."""
 
+FILE = "grouping.json"
+
 _SCHEMA_VERSION = 1
 
 

@@ -28,13 +28,12 @@ from hgenre.results import make_run_folder, write_text
 from hgenre.studies.grouping.candidates import tree_of
 from hgenre.studies.grouping.evidence import Evidence, Kind, Unit, gather, part_of
 from hgenre.training.config import RunConfig
-from hgenre.training.grouping_file import Grouping, grouping_to_json
+from hgenre.training.grouping_file import FILE, Grouping, grouping_to_json
 from hgenre.training.prepare import TEST, prepare, split_for
 from hgenre.training.progress import Progress
 
 DerivedBy = Method | Literal["exhaustive-confusions", "exhaustive-probes"]
 
-FILE = "grouping.json"
 N_BOOTSTRAPS = 200
 """Enough for a share of songs drawn anew to be known to 0.04."""
 

@@ -286,7 +286,9 @@ def scored(folds: Sequence[Fold], found: Sequence[Candidate], partitions: Partit
             {"seed": fold.seed, **vars(structure(fold.evidence.confusion("hard"), labels))} for fold in folds
         ],
         "confusion": np.mean([fold.evidence.confusion() for fold in folds], axis=0).tolist(),
-        "together": co_membership([groups for i in chief if rows[i]["evidence"] for groups in found[i].groups], labels).tolist(),
+        "together": co_membership(
+            [groups for i in chief if rows[i]["evidence"] for groups in found[i].groups], labels
+        ).tolist(),
     }
 
 
