@@ -11,9 +11,11 @@ from hgenre.bundle import SeenSong
 from hgenre.grouping.partitions import bell, set_partitions
 from hgenre.labels import Labels
 from hgenre.studies.grouping.candidates import candidates
+from hgenre.studies.grouping.derive import _found, derived_to_json
 from hgenre.studies.grouping.evidence import Evidence
 from hgenre.studies.grouping.judged import Judged
 from hgenre.studies.grouping.sweep import Fold, scored
+from hgenre.training.grouping_file import Grouping
 from tests.oracles import summed_tree_answer
 from tests.planted_confusions import Groups, together
 
@@ -143,3 +145,22 @@ def songs_right(
         summed_tree_answer(groups, dict(zip(labels, p, strict=True)), known, decoder) == labels.genres[truth]
         for p, known, truth in zip(judged.p.tolist(), probes, judged.true_idx, strict=True)
     ]
+
+
+@cache
+def planted_grouping() -> Grouping:
+    """What ``hgenre group derive`` writes of the evidence of one fold."""
+    evidence = planted_folds()[0].evidence
+    found = _found(evidence, "average", None, "soft", "song", True)
+    about = {
+        "name": "planted",
+        "command": "hgenre group derive planted.toml",
+        "method": "average",
+        "evidence": "soft, songs",
+        "n_folds": 2,
+        "digest": evidence.digest,
+        "confusion": evidence.confusion().round(6).tolist(),
+        **derived_to_json(found),
+    }
+    groups = [{"+".join(group): list(group)} if len(group) > 1 else group[0] for group in found.groups]
+    return Grouping(LABELS, groups, evidence.songs, about)

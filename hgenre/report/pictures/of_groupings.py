@@ -39,12 +39,12 @@ def group_order(tree: LinkageTree, group_idx: Sequence[int]) -> list[int]:
     """
     place = {leaf: i for i, leaf in enumerate(tree.leaves)}
     members = {group: [place[g] for g in place if group_idx[g] == group] for group in set(group_idx)}
-    return sorted(place, key=lambda g: (np.mean(members[group_idx[g]]), place[g]))
+    return sorted(place, key=lambda g: (np.mean(members[group_idx[g]]), min(members[group_idx[g]]), place[g]))
 
 
 @style()
 def grouped_confusion_figure(
-    confusion: np.ndarray, labels: Sequence[str], group_idx: Sequence[int], order: Sequence[int], heading: str
+    confusion: np.ndarray, labels: Sequence[str], group_idx: Sequence[int], order: Sequence[int], heading: str, of: str
 ) -> "Figure":
     """A confusion matrix with its groups framed: shares of the true genre, in colours that tell rare ones apart too.
 
@@ -52,6 +52,7 @@ def grouped_confusion_figure(
         confusion: (genre, genre) counts or mean probabilities, rows the truth. A genre without songs has a grey row.
         group_idx: the group (genre,) of each genre.
         order: label indices in the order of the rows, a group's together.
+        of: what is counted.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
@@ -80,24 +81,24 @@ def grouped_confusion_figure(
     for start, size in _runs([group_idx[g] for g in order]):
         if size > 1:
             axes.add_patch(
-                Rectangle((start - 0.5, start - 0.5), size, size, fill=False, edgecolor=ORANGE, linewidth=2.2)
+                Rectangle((start - 0.5, start - 0.5), size, size, fill=False, ec=ORANGE, lw=2.2, clip_on=False)
             )
     bar = figure.colorbar(image, ax=axes, label="share of the true genre", shrink=0.7, aspect=30)
     bar.outline.set_visible(False)
     numbers = "numbers in percent; " if numbered else ""
-    title(figure, [heading, f"{numbers}groups of two genres or more are framed"])
+    title(figure, [heading, of, f"{numbers}groups of two genres or more are framed"])
     return figure
 
 
 @style()
 def dendrogram_figure(
-    tree: LinkageTree, labels: Sequence[str], group_idx: Sequence[int], heading: str, told: str
+    tree: LinkageTree, labels: Sequence[str], group_idx: Sequence[int], heading: str, of: str, told: str
 ) -> "Figure":
     """A dendrogram, its leaves on the left; what lies inside one group has that group's colour.
 
     Args:
         group_idx: the group (genre,) of each genre.
-        told: what the distance is.
+        of: what the distances come from; ``told`` is what they are.
     """
     from matplotlib.figure import Figure
 
@@ -124,7 +125,7 @@ def dendrogram_figure(
     axes.set_xlim(left=start)
     axes.tick_params(axis="y", length=0)
     lattice(axes, "x")
-    title(figure, [heading, "colours are groups of two genres or more"])
+    title(figure, [heading, of, "colours are groups of two genres or more"])
     return figure
 
 
@@ -230,7 +231,7 @@ def sweep_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, str, "Figur
     name, labels = str(results["name"]), Labels(tuple(results["labels"]))
     confusion = np.array(results["confusion"], np.float64)
     groups = derive_groups(confusion, labels, choose_n_groups(confusion, labels))
-    of = "mean of all folds' training parts"
+    of = "mean probabilities of songs, over the training parts of all folds"
     yield from _confusion_figures(name, confusion, labels, group_of_genre(groups, labels).tolist(), "average", of)
     rows = listed(results)
     flat = results["baselines"][0]["accuracy"]
@@ -258,7 +259,9 @@ def grouping_figures(grouping: "Grouping") -> Iterator[tuple[str, str, "Figure"]
     group_idx = tree_from_groups(labels, grouping.groups).root.home_child_of(labels).tolist()
     method: LinkageMethod = about["method"] if about["method"] in ("complete", "ward") else "average"
     confusion = np.array(about["confusion"], np.float64)
-    yield from _confusion_figures(str(about["name"]), confusion, labels, group_idx, method, str(about["evidence"]))
+    yield from _confusion_figures(
+        str(about["name"]), confusion, labels, group_idx, method, f"evidence: {about['evidence']}"
+    )
 
 
 def _confusion_figures(
@@ -266,13 +269,13 @@ def _confusion_figures(
 ) -> Iterator[tuple[str, str, "Figure"]]:
     tree = linkage_tree(distance_of(similarity(confusion)), labels, method)
     order, genres = group_order(tree, group_idx), labels.genres
-    heading = f"{name}: who is taken for whom ({of})"
-    yield "confusion", "Confusions by group", grouped_confusion_figure(confusion, genres, group_idx, order, heading)
+    heading = f"{name}: what is taken for what"
+    yield "confusion", "Confusions by group", grouped_confusion_figure(confusion, genres, group_idx, order, heading, of)
     told = f"distance ({method} linkage): how much less often two are confused than the most alike"
     yield (
         "dendrogram",
         "Dendrogram",
-        dendrogram_figure(tree, genres, group_idx, f"{name}: which genres are confused ({of})", told),
+        dendrogram_figure(tree, genres, group_idx, f"{name}: which genres are confused", of, told),
     )
 
 
