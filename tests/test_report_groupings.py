@@ -45,7 +45,12 @@ def test_the_first_sentence_is_whether_confusions_beat_chance() -> None:
     assert planted[0].startswith('**Grouping by confusions beats random grouping of the same sizes.** "average, soft')
     assert "98.6 % of 144 songs right" in planted[0]
     assert "(all 60; p = 0.017)" in planted[0]
-    assert noise[0].startswith("**Grouping by confusions is not shown to beat random grouping of the same sizes.**")
+    assert noise[0].startswith(
+        "**Grouping by confusions is ahead of random grouping of the same sizes, but within chance.**"
+    )
+    behind = with_candidate(USUAL, accuracy=0.4)
+    behind["candidates"][0]["random"] |= {"p": 0.9, "mean": 0.5}
+    assert verdict(behind)[0].startswith("**Grouping by confusions is no better than random grouping of the same")
     assert re.search(r"\(200 drawn; p = 0\.\d{3}\)", noise[0])
     assert "know groups in 2 of 2 folds" in planted[-1]
     assert "know groups in 0 of 2 folds" in noise[-1]
@@ -207,12 +212,12 @@ def test_trained_trees_stand_beside_random_ones_and_rivals() -> None:
     report = render(changed(trained=rows))
     section = report.split("## Trained as trees of CNNs")[1].split("## ")[0]
     assert (
-        "- Random groupings, 2 of them, have 50.0 % of the songs right on average and 60.0 % at best; of the 3 others "
-        "with the same root 1 have more than all of these.\n"
+        "- Random groupings, 2 of them, have 50.0 % of the songs right on average and 60.0 % at best; better than all "
+        "of these: 1 of the 3 others with the same root.\n"
     ) in section
     assert "- Of 4 trees with groups that are not random 2 are ahead of the flat net by more than chance" in section
     assert "and 1 behind it.\n" in section
-    assert "- 2 of them have more songs right than the flat ensemble of 2 nets (56.0 %).\n" in section
+    assert "- More songs right than the flat ensemble of 2 nets (56.0 %): 2 of them.\n" in section
     assert "than the flat (" not in section
     found = table_rows(section)
     assert found["flat"][1] == "–"
@@ -273,10 +278,18 @@ def test_a_grouping_file_is_told_with_what_is_known_of_it() -> None:
     accuracy = grouping.about["flat_accuracy"]
     assert f"- The flat net has {100 * accuracy:.1f} % of these songs right, out of fold.\n" in report
     inside = grouping.about["forecast"]["inside"]["share"]
-    assert f"the specialists can win at most {100 * inside:.1f} points (" in report
+    assert f"the specialists of dub+polka+rai, zouk+fado, cumbia can win at most {100 * inside:.1f} points (" in report
     assert "adjusted Rand index" in report
     assert "| dub, rai | " in report
     assert report.endswith("\n~~~text\nhgenre group derive planted.toml\n~~~\n")
+
+
+def test_groups_that_did_not_pay_are_told_beside_what_is_left() -> None:
+    own = planted_grouping()
+    flattened = {"groups": [], "steps": ["dub+rai is dissolved: it wins 1 and loses <2>"], "net_wins": []}
+    report = render_grouping(Grouping(LABELS, [*LABELS], own.songs, {**own.about, "flattened": flattened}), "g.json")
+    assert "\n\n- No groups: every genre stands directly under the root.\n- Derived from" in report
+    assert "- dub+rai is dissolved: it wins 1 and loses &lt;2>\n" in report
 
 
 def test_a_grouping_file_may_hold_groups_alone() -> None:

@@ -25,10 +25,9 @@ def verdict(results: Json) -> list[str]:
     chosen = [row for row in (usual, free) if row and row["n_specialists"]]
     said = []
     if usual:
-        beats = "beats" if _beats_random(usual) else "is not shown to beat"
         said.append(
-            f"**Grouping by confusions {beats} random grouping of the same sizes.** {_beside_random(usual)} This "
-            "is the way that `hgenre group derive` takes unless told otherwise, so one test, not the best of many."
+            f"**{_headline(usual)}** {_beside_random(usual)} This is the way that `hgenre group derive` takes unless "
+            "told otherwise, so one test, not the best of many."
         )
     if found:
         said.append(_many_tests(found))
@@ -65,6 +64,14 @@ def _is_of_confusions(row: Json) -> bool:
 
 def _distinct(rows: Sequence[Json]) -> list[Json]:
     return list({groups_key(row): row for row in reversed(rows)}.values())
+
+
+def _headline(row: Json) -> str:
+    if _beats_random(row):
+        return "Grouping by confusions beats random grouping of the same sizes."
+    if row["accuracy"] > row["random"]["mean"]:
+        return "Grouping by confusions is ahead of random grouping of the same sizes, but within chance."
+    return "Grouping by confusions is no better than random grouping of the same sizes."
 
 
 def _beats_random(row: Json) -> bool:

@@ -142,13 +142,15 @@ def render_grouping(grouping: "Grouping", source: str) -> str:
     with reported(source, "hgenre group derive"):
         children = tree_from_groups(labels, grouping.groups).root.children
         facts = [f"{escape('+'.join(genres_under(child)))}" for child in children]
+        if all(isinstance(child, str) for child in children):
+            facts = ["No groups: every genre stands directly under the root."]
         facts.append(f"Derived from {len(grouping.songs)} songs, none of which may test these groups.")
         if "method" in about:
             facts += [
                 f"Method {escape(about['method'])}, evidence {escape(about['evidence'])}, {about['n_folds']} folds.",
                 f"The flat net has {percent(about['flat_accuracy'])} of these songs right, out of fold.",
                 escape(structure_verdict(Structure(**about["structure"]))),
-                f"With the flat net as router the specialists can win at most "
+                f"With the flat net as router the specialists of {escape(_written(about['derived']))} can win at most "
                 f"{100 * about['forecast']['inside']['share']:.1f} points "
                 f"({interval(about['forecast']['inside']['interval'])}).",
             ]
@@ -203,12 +205,16 @@ def _cells(row: Json) -> list[str]:
 def _groups(row: Json) -> str:
     """A candidate's groups, the most frequent first."""
     n_folds = len(row["groups"])
-    times = Counter(", ".join("+".join(group) for group in groups) for groups in row["groups"])
+    times = Counter(map(_written, row["groups"]))
     shown = [
         escape(groups) + (f" ({n} of {n_folds} folds)" if n < n_folds else "") for groups, n in times.most_common(3)
     ]
     rest = len(times) - len(shown)
     return f"{escape(row['name'])}: {'; '.join(shown)}" + (f"; and {rest} others" if rest else "")
+
+
+def _written(groups: Sequence[Sequence[str]]) -> str:
+    return ", ".join("+".join(group) for group in groups)
 
 
 def _others(rows: Sequence[Json]) -> Iterable[str]:
@@ -304,8 +310,8 @@ def _trained_verdict(rows: Sequence[Json]) -> Iterable[str]:
         best = max(random)
         yield (
             f"Random groupings, {len(random)} of them, have {percent(sum(random) / len(random))} of the songs right on "
-            f"average and {percent(best)} at best; of the {len(summed)} others with the same root "
-            f"{sum(row['accuracy'] > best for row in summed)} have more than all of these."
+            f"average and {percent(best)} at best; better than all of these: "
+            f"{sum(row['accuracy'] > best for row in summed)} of the {len(summed)} others with the same root."
         )
     ahead, behind = (
         [row for row in trees if is_sure(row["beside_flat"]) and sign * row["beside_flat"]["difference"] > 0]
@@ -317,7 +323,7 @@ def _trained_verdict(rows: Sequence[Json]) -> Iterable[str]:
     )
     for rival in (row for row in rows if not row["root"] and row["beside_flat"]["tree_only"]):
         n_more = sum(row["accuracy"] > rival["accuracy"] for row in trees)
-        yield f"{n_more} of them have more songs right than the {escape(rival['name'])} ({percent(rival['accuracy'])})."
+        yield f"More songs right than the {escape(rival['name'])} ({percent(rival['accuracy'])}): {n_more} of them."
 
 
 def _pictures(pictures: Mapping[str, str]) -> Iterable[str]:

@@ -310,4 +310,4 @@ def _runs(values: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _as_percent(share: float, _: object) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.3g} %"
