@@ -40,6 +40,7 @@ def test_every_way_and_every_count_is_there_once(found: dict[str, Candidate]) ->
     n_counts = len(range(2, len(LABELS)))
     assert asked.pop("manual") == 1
     assert asked.pop("average") == 1 + 4 * n_counts
+    assert asked.pop("best derived") == 1
     assert asked == dict.fromkeys([*METHODS[1:], "exhaustive by confusions", "exhaustive by probes"], 1 + n_counts)
     for row in found.values():
         assert len(row.groups) == len(EVIDENCE)

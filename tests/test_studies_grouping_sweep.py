@@ -169,7 +169,7 @@ def test_genres_that_come_together_are_told_by_derived_groups_alone() -> None:
     flattened = [row for row in results["others"] if "of" in row]
     assert [row["name"] for row in flattened] == [f"{row['of']}, auto-flattened" for row in flattened]
     by_name = rows_of(results)
-    assert len({str(by_name[row["of"]]["groups"]) for row in flattened}) == 4
+    assert len({str(by_name[row["of"]]["groups"]) for row in flattened}) == len(flattened) > 1
     assert flattened[-1]["of"] == "manual"
 
 

@@ -94,7 +94,8 @@ def derive(
     if path:
         print(f"written to {path}; take it into training with tree.grouping", file=sys.stderr)
     else:
-        print("no groups were written; --anyway writes them all the same", file=sys.stderr)
+        advice = "" if found.structure.is_there or anyway else "; --anyway writes them all the same"
+        print(f"no groups were written{advice}", file=sys.stderr)
 
 
 def _print(found: "Derived") -> None:
@@ -130,7 +131,8 @@ def sweep(
     inner: Annotated[int, typer.Option(min=2, help="Folds inside each training part.")] = 3,
     draws: Annotated[int, typer.Option(min=1, help="Random groupings that each grouping is held against.")] = 1000,
     train: Annotated[
-        int, typer.Option(min=0, help="Train so many of the best groupings as trees of CNNs, and the given and random.")
+        int,
+        typer.Option(min=0, max=3, help="Train so many of the best groupings as trees of CNNs, and those given too."),
     ] = 0,
     train_random: Annotated[int, typer.Option(min=0, help="How many random groupings are trained beside them.")] = 5,
     taxonomy: Annotated[

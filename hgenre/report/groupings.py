@@ -260,8 +260,8 @@ def _together(results: Json) -> Iterable[str]:
     yield "## Which genres come together"
     yield _pairs(results["labels"], results["together"])
     yield (
-        "Shares of the groupings of all folds and seeds, over the three derived ways that were best inside the "
-        "training parts; pairs above one half."
+        "Shares of the groupings of all folds and seeds, over three ways: all groupings searched, the best of what the "
+        "methods derive, and average linkage with its own count; pairs above one half."
     )
 
 

@@ -12,7 +12,7 @@ from hgenre.grouping.exhaustive import best, excess, score
 from hgenre.grouping.flattening import auto_flatten
 from hgenre.grouping.groups import Groups
 from hgenre.grouping.methods import METHODS, Method, choose_n_groups
-from hgenre.grouping.partitions import Partitions, group_sizes, to_groups
+from hgenre.grouping.partitions import Partitions, group_sizes, of_groups, to_groups
 from hgenre.labels import Labels
 from hgenre.studies.grouping.evidence import Evidence, Kind, Unit
 from hgenre.tree.spec import Node, TreeSpec, genres_under
@@ -21,6 +21,11 @@ EVIDENCE: tuple[tuple[Kind, Unit], ...] = (("hard", "song"), ("soft", "slice"), 
 """What average linkage is tried on beside the mean probabilities of songs, which every method takes."""
 
 MANUAL = "manual"
+BY_CONFUSIONS, BY_PROBES, BEST_DERIVED = "exhaustive by confusions", "exhaustive by probes", "best derived"
+
+CHIEF = ((BY_PROBES, "songs"), (BEST_DERIVED, "songs"), ("average", "soft, songs"))
+"""Method and evidence of the three ways that each fold takes by itself: all groupings searched, the best of what the
+methods derive, both by the songs of the training part, and what ``hgenre group derive`` does unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +79,29 @@ def candidates(
         for n_groups in counts:
             make = partial(_derived, method="average", n_groups=n_groups, kind=kind, unit=unit)
             add("average", f"{kind}, {unit}s", n_groups, make)
+    found.append(
+        Candidate(BEST_DERIVED, "songs", None, tuple(_best_derived(found, k, fold) for k, fold in enumerate(evidence)))
+    )
     of_excess = [excess(similarity(fold.confusion()), partitions) for fold in evidence]
     of_probes = [score(*fold.tables("soft"), partitions) for fold in evidence]
     n_groups_of = (group_sizes(partitions) > 0).sum(axis=1)
-    for name, of, scores in (
-        ("exhaustive by confusions", "soft, songs", of_excess),
-        ("exhaustive by probes", "songs", of_probes),
-    ):
+    for name, of, scores in ((BY_CONFUSIONS, "soft, songs", of_excess), (BY_PROBES, "songs", of_probes)):
         for count in (*counts, None):
             rows = np.flatnonzero(n_groups_of == count if count else n_groups_of > 1)
             chosen = [rows[best(own[rows], partitions[rows], labels)] for own in scores]
             found.append(Candidate(name, of, count, tuple(to_groups(partitions[i], labels) for i in chosen)))
     found += [Candidate(name, "", None, (groups,) * len(evidence)) for name, groups in given.items()]
     return found, missing
+
+
+def chief(found: Sequence[Candidate]) -> list[int]:
+    """The places of the ways in ``CHIEF``, one of those that came to the same groups, and of the groupings given."""
+    places: dict[tuple[Groups, ...], int] = {}
+    for way in CHIEF:
+        for i, candidate in enumerate(found):
+            if (candidate.method, candidate.evidence, candidate.n_groups) == (*way, None):
+                places.setdefault(candidate.groups, i)
+    return [*places.values(), *(i for i, candidate in enumerate(found) if not candidate.evidence)]
 
 
 def flattened(candidate: Candidate, evidence: Sequence[Evidence]) -> Candidate:
@@ -132,3 +147,9 @@ def _derived(fold: Evidence, method: Method, n_groups: int | None, kind: Kind = 
         evidence = {"centroids": fold.centroids, "weights": fold.weights}
         n_groups = choose_n_groups(method, fold.confusion(kind, unit), fold.labels, **evidence)
     return fold.groups(method, n_groups, kind, unit)
+
+
+def _best_derived(found: Sequence[Candidate], k: int, fold: Evidence) -> Groups:
+    """Of the groups that all candidates so far came to in a fold, those with most of the fold's own songs right."""
+    rows = np.unique(np.stack([of_groups(candidate.groups[k], fold.labels) for candidate in found]), axis=0)
+    return to_groups(rows[best(score(*fold.tables("soft"), rows), rows, fold.labels)], fold.labels)

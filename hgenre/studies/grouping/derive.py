@@ -51,7 +51,7 @@ class Derived:
             confusions, or does not come to so many groups every time.
         together: (genre, genre) share of these groupings that have two genres in one group.
         flattened: what is left where groups that do not pay are taken away; None where that was not asked for.
-        grouping: what was written; None where there is no structure.
+        grouping: what was written; None where there is no structure, or no group that pays.
     """
 
     structure: Structure
@@ -90,7 +90,7 @@ def derive_groups(
     Args:
         n_groups: how many; None takes as many as hold most mistakes beyond chance.
         flatten: take away groups that do not pay.
-        without_structure: write groups even where the mistakes know none.
+        without_structure: write groups even where the mistakes know none; not where none of them pays.
         out: folder for the file, and for nets and answers, by which an interrupted run goes on.
 
     Raises:
@@ -115,7 +115,10 @@ def derive_groups(
         training, n_folds=n_folds, seed=config.seeds[0], kept_in=out, with_probes=needs_probes, on_progress=on_progress
     )
     found = _found(evidence, method, n_groups, kind, unit, flatten)
-    if not found.structure.is_there and not without_structure:
+    is_tree = not (found.flattened and found.flattened.is_flat)
+    if not is_tree or not (found.structure.is_there or without_structure):
+        # What an earlier run left there would be taken for this one's.
+        (out / FILE).unlink(missing_ok=True)
         return found
     groups = found.flattened.groups if found.flattened else found.groups
     named = [{"+".join(g).replace("/", "-"): list(g)} if len(g) > 1 else g[0] for g in groups]

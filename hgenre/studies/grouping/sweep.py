@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,16 @@ from hgenre.grouping.summed_tree import summed_node_logp, summed_posterior
 from hgenre.labels import Labels
 from hgenre.metrics.intervals import compare_right, mean_std, wilson
 from hgenre.results import describe_run, make_run_folder, write_text
-from hgenre.studies.grouping.candidates import MANUAL, Candidate, candidates, flattened, over, top_groups, tree_of
+from hgenre.studies.grouping.candidates import (
+    MANUAL,
+    Candidate,
+    candidates,
+    chief,
+    flattened,
+    over,
+    top_groups,
+    tree_of,
+)
 from hgenre.studies.grouping.evidence import Evidence, gather, judge_around, part_of
 from hgenre.studies.grouping.judged import Judged
 from hgenre.studies.grouping.trained import Planned, plan, train_planned
@@ -51,8 +60,8 @@ class Sizes:
         n_folds: parts that the songs are split into; ``folds_run`` of them take a turn as the songs set aside.
         n_inner: folds of the cross-validation inside each training part.
         n_draws: random groupings that every grouping is held against.
-        n_best: how many of the best groupings are trained as trees of CNNs, beside those given and ``n_random`` random
-            ones; 0 trains none.
+        n_best: how many of the chief ways, see ``candidates.CHIEF``, are trained as trees of CNNs, beside the groupings
+            given and ``n_random`` random ones; 0 trains none.
     """
 
     n_folds: int = 5
@@ -125,7 +134,7 @@ def sweep(
     results["warnings"] += missing
     if sizes.n_best:
         held_out = fold_ids(prepared, sizes.n_folds)[: sizes.folds_run]
-        chosen = _planned(results["candidates"], found, sizes, labels)
+        chosen = _planned(found, sizes, labels)
         results["trained"] = train_planned(
             prepared,
             held_out,
@@ -141,18 +150,12 @@ def sweep(
     return results
 
 
-def _planned(
-    rows: Sequence[Mapping[str, Any]], found: Sequence[Candidate], sizes: Sizes, labels: Labels
-) -> list[Planned]:
-    """The groupings to be trained, of the first seed: the best by the songs inside, those given, and random ones."""
-    best: dict[tuple[Groups, ...], str] = {}
-    derived = [i for i, row in enumerate(rows) if row["evidence"]]
-    for i in sorted(derived, key=lambda i: -rows[i]["inner_accuracy"]):
-        groups = found[i].groups[: sizes.folds_run]
-        if len(best) < sizes.n_best and any(len(group) > 1 for own in groups for group in own):
-            best.setdefault(groups, found[i].name)
-    given = [(found[i].name, found[i].groups[: sizes.folds_run]) for i, row in enumerate(rows) if not row["evidence"]]
-    return plan([(name, groups) for groups, name in best.items()], given, sizes.n_random, labels)
+def _planned(found: Sequence[Candidate], sizes: Sizes, labels: Labels) -> list[Planned]:
+    """The groupings to be trained, of the first seed: the chief derived ones, those given, and random ones."""
+    named = [(found[i].name, found[i].groups[: sizes.folds_run], bool(found[i].evidence)) for i in chief(found)]
+    derived = [(name, groups) for name, groups, is_derived in named if is_derived][: sizes.n_best]
+    given = [(name, groups) for name, groups, is_derived in named if not is_derived]
+    return plan(derived, given, sizes.n_random, labels)
 
 
 def _check(prepared: Prepared) -> None:
@@ -259,7 +262,7 @@ def scored(folds: Sequence[Fold], found: Sequence[Candidate], partitions: Partit
         return own
 
     rows = [described(candidate) for candidate in found]
-    chief = _chief(rows)
+    ways = chief(found)
     n_groups = (partitions.max(axis=1) + 1).astype(int)
     accuracy = test.n_right.sum(axis=0) / test.n_songs
     labels = folds[0].evidence.labels
@@ -267,7 +270,7 @@ def scored(folds: Sequence[Fold], found: Sequence[Candidate], partitions: Partit
         "baselines": [{"name": name, **measured(right)} for name, right in rivals.items()],
         "candidates": rows,
         "others": [
-            *({**described(flattened(found[i], [f.evidence for f in folds])), "of": rows[i]["name"]} for i in chief),
+            *({**described(flattened(found[i], [f.evidence for f in folds])), "of": rows[i]["name"]} for i in ways),
             *_deeper(folds, measured),
             *_overlapping(folds, found, measured),
         ],
@@ -287,18 +290,9 @@ def scored(folds: Sequence[Fold], found: Sequence[Candidate], partitions: Partit
         ],
         "confusion": np.mean([fold.evidence.confusion() for fold in folds], axis=0).tolist(),
         "together": co_membership(
-            [groups for i in chief if rows[i]["evidence"] for groups in found[i].groups], labels
+            [groups for i in ways if found[i].evidence for groups in found[i].groups] or found[0].groups, labels
         ).tolist(),
     }
-
-
-def _chief(rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The three derived groupings that did best inside the training parts, and those that were given."""
-    derived = [i for i, row in enumerate(rows) if row["evidence"]]
-    best: dict[str, int] = {}
-    for i in sorted(derived, key=lambda i: -rows[i]["inner_accuracy"]):
-        best.setdefault(str(rows[i]["groups"]), i)
-    return [*list(best.values())[:3], *(i for i, row in enumerate(rows) if not row["evidence"])]
 
 
 def _right(fold: Fold, tree: TreeSpec) -> NDArray[np.bool_]:
