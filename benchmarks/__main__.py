@@ -14,7 +14,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import answer, features, guard, inference, job, ledger, memory, posterior, routing, tables, training
+from benchmarks import (
+    answer,
+    exhaustive,
+    features,
+    guard,
+    inference,
+    job,
+    ledger,
+    memory,
+    posterior,
+    routing,
+    tables,
+    training,
+)
 from benchmarks.floors import Limits, measure_limits
 from benchmarks.growth import measure_growth
 from benchmarks.rounds import Row, measure
@@ -39,6 +52,8 @@ class Sizes:
     slices: tuple[int, ...] = (128, 1000)
     songs: int = 10_000
     account_songs: int = 1000
+    grouped_songs: int = 800
+    plain_groupings: int = 1000
     memory_songs: tuple[int, int] = (250, 1000)
     growth: tuple[int, ...] = GROWTH_SIZES[:-1]
 
@@ -52,6 +67,8 @@ SMALLEST = Sizes(
     slices=(32,),
     songs=500,
     account_songs=50,
+    grouped_songs=20,
+    plain_groupings=50,
     memory_songs=(100, 120),
     growth=(2, 4),
 )
@@ -70,6 +87,7 @@ ROWS: dict[str, Callable[[Path, Sizes], list[Row]]] = {
     "answer": lambda scratch, sizes: [answer.row(scratch)],
     "posterior": lambda scratch, sizes: [posterior.row(sizes.songs)],
     "ledger": lambda scratch, sizes: [ledger.row(sizes.account_songs)],
+    "exhaustive": lambda scratch, sizes: [exhaustive.row(sizes.grouped_songs, sizes.plain_groupings)],
     "job": lambda scratch, sizes: [job.row(scratch, sizes.job_clips, sizes.scaled_clips)],
     "memory": lambda scratch, sizes: [memory.row(scratch, *sizes.memory_songs)],
 }
