@@ -44,7 +44,7 @@ MAX_SEARCH_STEPS = 20
 """Steps of a line search, which near the end of a fit looks for a slope below rounding."""
 
 SUBSETS_AT_ONCE = 16
-"""Probes that are fitted side by side: their weights and logits stay in a core's cache."""
+"""Probes that are fitted side by side, until the last of them is done; a bound on memory."""
 
 
 @dataclass(frozen=True, eq=False)
