@@ -44,7 +44,7 @@ EVERY_MODEL = [TREE, STAGEWISE, TUNED, FLAT, ENSEMBLE, PAIR, FLAT_ROOT, TRUNK]
 
 @pytest.fixture(scope="module")
 def fitted() -> Fitted:
-    config = config_with(tree={"groups": GROUPS, "joint_epochs": 1})
+    config = config_with(tree={"groups": GROUPS, "joint_epochs": 1}, net={"kind": "mlp", "dense_widths": [8]})
     return fit(config, ANIMALS, TRAIN, VALIDATION, FACTS, seed=0)
 
 

@@ -125,6 +125,7 @@ def test_of_many_songs_ten_are_named() -> None:
 def test_a_tree_has_seen_the_songs_of_its_grouping_and_its_flat_rival_has_not() -> None:
     config = config_with(
         tree={"groups": GROUPS, "grouping": "g.json"},
+        net={"kind": "mlp", "dense_widths": [4]},
         optimiser={"epochs": 1, "batch_size": 8, "min_steps": 1},
         rivals={"flat_ensembles": False, "shared_trunk": False},
     )
