@@ -255,6 +255,8 @@ def test_planted_pairs_win_the_sweep(swept: tuple[dict[str, Any], Path]) -> None
     rows = {row["name"]: row for row in results["candidates"]}
     assert len(rows) == len(results["candidates"])
     assert all(found["is_there"] for found in results["structure"])
+    assert [fold["n_songs"] for fold in results["evidence"]] == [80 - n for n in results["n_songs"]]
+    assert len({fold["digest"] for fold in results["evidence"]}) == 2
     pairs = rows["average, soft, songs, 3 groups"]
     assert pairs["groups"] == [[list(group) for group in PAIRS]] * 2
     assert pairs["stability"] == 1

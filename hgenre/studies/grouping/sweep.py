@@ -285,6 +285,9 @@ def scored(folds: Sequence[Fold], found: Sequence[Candidate], partitions: Partit
             }
             for k in range(1, len(labels) + 1)
         ],
+        "evidence": [
+            {"seed": fold.seed, "digest": fold.evidence.digest, "n_songs": len(fold.evidence.songs)} for fold in folds
+        ],
         "structure": [
             {"seed": fold.seed, **vars(structure(fold.evidence.confusion("hard"), labels))} for fold in folds
         ],
