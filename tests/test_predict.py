@@ -507,9 +507,7 @@ def test_a_program_that_is_kept_is_loaded_while_the_song_is_decoded(
 
 def test_a_model_of_ready_made_arrays_refuses_audio(bundle: Bundle) -> None:
     arrays = replace(bundle, features=ArraySpec(16, 31.25, "dB below the clip's maximum", 1.0))
-    with pytest.raises(
-        FeatureError, match=r"model tiny was trained on ready-made arrays \(dB below .*, and audio is"
-    ):
+    with pytest.raises(FeatureError, match=r"model tiny was trained on ready-made arrays \(dB below .*, and audio is"):
         Model(arrays)
 
 

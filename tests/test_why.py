@@ -119,9 +119,7 @@ def test_files_have_the_confidence_and_the_warnings_of_predict(
 
 
 def test_files_need_a_bundle_of_audio_and_a_genre_it_knows(bundle: Bundle) -> None:
-    with pytest.raises(
-        FeatureError, match=r"model tiny was trained on ready-made arrays \(dB\), and audio is"
-    ):
+    with pytest.raises(FeatureError, match=r"model tiny was trained on ready-made arrays \(dB\), and audio is"):
         why_files(replace(bundle, features=ArraySpec(16, 31.25, "dB", 1.0)), ["song.wav"])
     with pytest.raises(
         OptionError, match="genre: model tiny does not know 'polka'; it knows clatterbop, fogsong, moor"
