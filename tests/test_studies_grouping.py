@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,25 @@ def test_judged_songs_are_kept_and_damage_is_noticed(prepared: Prepared, tmp_pat
     assert_same(first, judge_around(prepared, test_ids, seed=0, kept_in=tmp_path))
     assert trained == ["flat"]
     assert path.read_bytes() == whole or read_judged(path) is not None
+
+
+def test_another_truth_or_artist_is_no_kept_answer(prepared: Prepared, tmp_path: Path, trained: list[str]) -> None:
+    """The net is the same, for it has not learned from these songs; what is known of them is not."""
+    test_ids = fold_ids(prepared, 2)[0]
+    first = judge_around(prepared, test_ids, seed=0, kept_in=tmp_path, with_probes=False)
+    one, other = first.song_ids[0], first.song_ids[-1]
+
+    def told_otherwise(**facts: Any) -> Judged:
+        songs = tuple(replace(song, **facts) if song.song_id in (one, other) else song for song in prepared.songs)
+        changed = replace(prepared, songs=songs)
+        return judge_around(changed, test_ids, seed=0, kept_in=tmp_path, with_probes=False)
+
+    assert first.clusters[0] != first.clusters[-1]
+    tied = told_otherwise(artist="one for both")
+    assert tied.clusters[0] == tied.clusters[-1]
+    moved = told_otherwise(genre="genre2")
+    assert moved.true_idx[0] == moved.true_idx[-1] == 2
+    assert trained == ["flat"]
 
 
 def assert_same(one: Judged, other: Judged) -> None:

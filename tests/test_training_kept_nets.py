@@ -11,6 +11,7 @@ from hgenre.bundle.bundle import flatten
 from hgenre.data.manifest import Song
 from hgenre.errors import HgenreError
 from hgenre.labels import Labels
+from hgenre.nets.spec import NetSpec
 from hgenre.training import kept_nets, node_fits
 from hgenre.training.config import RunConfig
 from hgenre.training.node_fits import CalibratedNet, NodeFits, Start
@@ -93,6 +94,29 @@ def test_what_a_net_follows_from_decides() -> None:
     ]
     assert len(set(addresses)) == len(addresses)
     assert of(fits(None)) == addresses[0]
+
+
+def test_a_song_of_another_genre_is_another_song_where_children_hold_several() -> None:
+    """A genre of few songs is drawn as often as one of many, so its songs count for more."""
+    root = tree_from_groups(LABELS, GROUPS).root
+    moved = dataclasses.replace(TRAIN, genre_idx=np.where(np.arange(len(TRAIN)) == 0, 1, TRAIN.genre_idx))
+    assert LABELS.genres[TRAIN.genre_idx[0]] == "ant"
+    told, other = (fits(None, train=train).address_of("root", root, CONFIG.net) for train in (TRAIN, moved))
+    assert told != other
+
+
+def test_pretrained_layers_of_a_forerunner_count_too(tmp_path: Path) -> None:
+    first = NetSpec("vgg16", (16, 32, 64, 128), (4,), input_size=(32, 32))
+    addresses = []
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+        config = dataclasses.replace(CONFIG, net=first, next_net=CONFIG.net, pretrained=str(tmp_path / name))
+        run = fits(None, config)
+        addresses.append(run.address_of("ant+bee", INSECTS, CONFIG.net))
+        warm = run.address_of("ant+bee", INSECTS, CONFIG.net, Start("another net", lambda drawn: drawn))
+        addresses.append(warm)
+    assert addresses[0] != addresses[2]
+    assert addresses[1] == addresses[3]
 
 
 def test_another_file_under_the_same_song_id_is_another_song(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hgenre.nets.build import Variables
 from hgenre.training.loop import Epoch, TrainedNet
 
 _SCHEMA_VERSION = 1
+"""A part of every address: to be raised when the same songs and settings come to train another net."""
 
 
 def address(told: Mapping[str, Any]) -> str:

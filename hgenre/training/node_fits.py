@@ -138,10 +138,13 @@ class NodeFits:
         """
         config, features, task = self.config, self.train.features, node_task(node, self.labels, name)
         child_of, parts = task.child_of_genre, (task.of(self.train), task.of(self.validation))
+        # With their genres, because a genre of few songs is drawn as often as others, whatever child it shares.
         songs = [
-            [(i, self.facts[i].sha256, int(child_of[genre])) for i, genre in zip(part.ids, part.genre_idx, strict=True)]
+            [(i, self.facts[i].sha256, self.labels.genres[g]) for i, g in zip(part.ids, part.genre_idx, strict=True)]
             for part in parts
         ]
+        forerunner = config.net if start is None and spec == config.next_net else None
+        begun = start.told if start else file_told(config.pretrained) if (forerunner or spec).kind == "vgg16" else ""
         standard = hashlib.sha256(self.normalisation.mean_db.tobytes() + self.normalisation.std_db.tobytes())
         return address(
             {
@@ -153,8 +156,8 @@ class NodeFits:
                 "normalisation": [self.normalisation.kind, standard.hexdigest()],
                 "net": net_to_json(spec),
                 "heads": heads and tree_to_json(heads),
-                "forerunner": net_to_json(config.net) if start is None and spec == config.next_net else None,
-                "start": start.told if start else file_told(config.pretrained) if spec.kind == "vgg16" else "",
+                "forerunner": forerunner and net_to_json(forerunner),
+                "start": begun,
                 "optimiser": asdict(config.optimiser),
                 "augment": asdict(config.augment),
             }

@@ -1,7 +1,7 @@
 """Held-out answers of flat nets, by cross-validation inside a training part: what groups are derived from."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hgenre.bundle import SeenSong
-from hgenre.data.manifest import Song
 from hgenre.data.splits import clusters
 from hgenre.grouping.confusion import hard_confusion, soft_confusion
 from hgenre.grouping.exhaustive import SummedDecoder
@@ -47,8 +46,7 @@ class Evidence:
     @cached_property
     def digest(self) -> str:
         """Of the songs that the evidence comes from: 16 hexadecimal digits."""
-        told = "\n".join(sorted(f"{song.song_id}\t{song.sha256}" for song in self.songs))
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        return _digest(f"{song.song_id}\t{song.sha256}" for song in self.songs)
 
     @property
     def true_idx(self) -> NDArray[np.intp]:
@@ -143,12 +141,17 @@ def judge_around(
     run = run_around(prepared, test_ids, seed=seed, kept_in=kept_in, on_progress=on_progress)
     root, spec = flat_tree(prepared.labels).root, flat_spec(prepared.config)
     run.work.plan(flat_tree(prepared.labels))
-    said = kept_in / "judged" / f"{run.address_of(FLAT, root, spec)}-{_digest(prepared.songs, set(test_ids))}"
+    cluster_of, tested = clusters(prepared.songs, by="artist"), set(test_ids)
+    asked = _digest(
+        f"{song.song_id}\t{song.sha256}\t{song.genre}\t{cluster_of[song.song_id]}"
+        for song in prepared.songs
+        if song.song_id in tested
+    )
+    said = kept_in / "judged" / f"{run.address_of(FLAT, root, spec)}-{asked}"
     path = said.with_suffix(".probes.npz" if with_probes else ".npz")
     judged = read_judged(path)
     if judged is None:
         flat, _ = run.node(FLAT, root, spec)
-        cluster_of = clusters(prepared.songs, by="artist")
         judged = judge(run, flat, prepared.learning(test_ids), cluster_of, with_probes=with_probes)
         write_judged(path, judged)
     return judged
@@ -172,6 +175,6 @@ def run_around(
     return NodeFits(prepared.config, prepared.labels, train, validation, facts, seed, work, kept_in / "nets")
 
 
-def _digest(songs: Sequence[Song], chosen: set[str]) -> str:
-    told = "\n".join(sorted(f"{song.song_id}\t{song.sha256}" for song in songs if song.song_id in chosen))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+def _digest(told: Iterable[str]) -> str:
+    """16 hexadecimal digits of what is told in any order."""
+    return hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()[:16]
