@@ -11,7 +11,7 @@ from hgenre.grouping.partitions import set_partitions
 from hgenre.grouping.summed_tree import summed_node_logp, summed_posterior
 from hgenre.labels import Labels
 from hgenre.tree.draw import draw_tree
-from hgenre.tree.spec import flat_tree, tree_from_groups
+from hgenre.tree.spec import flat_tree, genres_under, tree_from_groups
 
 LABELS = Labels(("a", "b", "c", "d", "e", "f"))
 
@@ -59,6 +59,14 @@ def test_a_second_level_is_found() -> None:
     tree, _ = split_recursively(parts, LABELS)
     inner = {"a+b+c": [{"a+b": ["a", "b"]}, "c"]}
     assert tree == tree_from_groups(LABELS, [inner, {"d+e+f": ["d", "e", "f"]}]), draw_tree(tree)
+
+
+def test_nodes_of_one_name_are_told_apart() -> None:
+    """The first three genres are joined to the same as the last three."""
+    labels = Labels(("a", "b+c", "d/", "a+b", "c", "d-"))
+    parts = [songs(masks_of("abc", "def"), set(), 150, seed) for seed in (1, 2, 3)]
+    tree, _ = split_recursively(parts, labels)
+    assert [genres_under(child) for child in tree.root.children] == [labels.genres[:3], labels.genres[3:]]
 
 
 def test_noise_is_not_split() -> None:

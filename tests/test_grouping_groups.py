@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from hgenre.errors import GroupCountError, TreeError
-from hgenre.grouping.groups import Groups, excess_within, group_of_genre, n_groups_of_largest_excess
+from hgenre.grouping.groups import Groups, excess_within, group_of_genre, n_groups_of_largest_excess, tree_of
 from hgenre.labels import Labels
+from hgenre.tree.spec import genres_under, tree_from_groups, tree_from_json, tree_to_json
 from tests.planted_confusions import LABELS, PLANTED, planted
 
 ABCD = Labels(("a", "b", "c", "d"))
@@ -50,3 +51,28 @@ def test_a_count_that_cannot_be_made_is_passed_over() -> None:
     assert n_groups_of_largest_excess(c, LABELS, lambda n: derive(min(n, 3))) == 3
     with pytest.raises(GroupCountError, match="none of 2 to 9 groups can be made of this evidence; use another method"):
         n_groups_of_largest_excess(c, LABELS, lambda n: derive(4))
+
+
+def test_the_tree_of_groups_has_a_node_a_group_and_single_genres_under_the_root() -> None:
+    labels = Labels(("rock", "r&b/soul", "folk", "jazz"))
+    tree = tree_of((("rock", "jazz"), ("r&b/soul", "folk")), labels)
+    assert tree == tree_from_groups(labels, {"rock+jazz": ["rock", "jazz"], "r&b-soul+folk": ["r&b/soul", "folk"]})
+    assert tree_of((("rock", "folk"), ("r&b/soul",), ("jazz",)), labels).root.children[1:] == ("r&b/soul", "jazz")
+    assert tree_of(tuple((genre,) for genre in labels), labels).is_flat
+    assert [node.children for node in tree_of((labels.genres,), labels).nodes[1:]] == [labels.genres]
+
+
+@pytest.mark.parametrize(
+    ("genres", "groups"),
+    [
+        (("a", "a+b", "b+c", "c"), (("a", "b+c"), ("a+b", "c"))),
+        (("a-b", "a/b", "c-d", "c/d"), (("a-b", "c-d"), ("a/b", "c/d"))),
+        (("folk", "pop", "folk+pop", "folk+pop'"), (("folk", "pop"), ("folk+pop",), ("folk+pop'",))),
+    ],
+)
+def test_groups_of_one_name_are_told_apart(genres: tuple[str, ...], groups: Groups) -> None:
+    """A genre may have a plus sign or a slash of its own."""
+    labels = Labels(genres)
+    tree = tree_of(groups, labels)
+    assert [genres_under(child) for child in tree.root.children] == list(groups)
+    assert tree_from_json(labels, tree_to_json(tree)) == tree

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hgenre.errors import ConfigError, HgenreError, LeakError
+from hgenre.grouping.groups import tree_of
 from hgenre.studies.cross_validate import cross_validate
-from hgenre.studies.grouping.candidates import tree_of
 from hgenre.studies.grouping.derive import FILE, Derived, derive_groups
 from hgenre.studies.grouping.evidence import gather, judge_around, part_of
 from hgenre.studies.grouping.judged import Judged, read_judged, write_judged

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 
 from hgenre.errors import GroupCountError
-from hgenre.grouping.groups import Groups, excess_within, group_of_genre
+from hgenre.grouping.groups import Groups, excess_within, group_of_genre, tree_of
 from hgenre.grouping.methods import METHODS
 from hgenre.grouping.partitions import set_partitions
 from hgenre.labels import Labels
 from hgenre.studies.grouping import candidates as ways
-from hgenre.studies.grouping.candidates import Candidate, candidates, flattened, over, top_groups, tree_of
+from hgenre.studies.grouping.candidates import Candidate, candidates, flattened, over, top_groups
 from hgenre.studies.grouping.evidence import Evidence
-from hgenre.tree.spec import TreeSpec, tree_from_groups
+from hgenre.tree.spec import TreeSpec
 from tests.oracles import groupings
 from tests.planted_groupings import LABELS, PLANTED, in_label_order, planted_folds, probes_of, songs_right
 from tests.small_trees import genre_trees
@@ -139,17 +139,10 @@ def test_top_groups_are_the_homes_under_the_root(tree: TreeSpec) -> None:
     homes = np.array([tree.root.home_child_idx(genre) for genre in tree.labels])
     assert np.array_equal(found[:, None] == found, homes[:, None] == homes)
     assert [group[0] for group in groups] == sorted((group[0] for group in groups), key=tree.labels.index)
+    assert top_groups(tree_of(groups, tree.labels)) == groups
 
 
 def test_a_taxonomy_is_taken_over_the_genres_that_there_are() -> None:
     outside: Groups = (("rai", "gnawa", "dub"), ("zouk",), ("tango", "milonga"), ("polka", "waltz"))
     labels = Labels(("dub", "zouk", "polka", "rai"))
     assert over(labels, outside) == (("dub", "rai"), ("zouk",), ("polka",))
-
-
-def test_the_tree_of_groups_has_a_node_a_group_and_single_genres_under_the_root() -> None:
-    labels = Labels(("rock", "r&b/soul", "folk", "jazz"))
-    tree = tree_of((("rock", "jazz"), ("r&b/soul", "folk")), labels)
-    assert tree == tree_from_groups(labels, {"rock+jazz": ["rock", "jazz"], "r&b-soul+folk": ["r&b/soul", "folk"]})
-    assert tree_of(tuple((genre,) for genre in labels), labels).is_flat
-    assert top_groups(tree_of(PLANTED, LABELS)) == PLANTED

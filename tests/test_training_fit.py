@@ -24,7 +24,7 @@ from hgenre.training.progress import Progress
 from hgenre.training.songs import LearningSongs, standard_of
 from hgenre.tree.calibration import fit_temperature
 from hgenre.tree.draw import draw_tree
-from hgenre.tree.spec import flat_tree, tree_from_groups
+from hgenre.tree.spec import child_name, flat_tree, tree_from_groups
 from tests.planted_songs import planted_songs
 from tests.small_trees import OVERLAPPING, RAGGED
 
@@ -160,6 +160,9 @@ def test_genres_that_stand_alone_hang_on_the_root() -> None:
         "├── cat",
         "└── dog",
     ]
+    logits = confused({0: 0, 1: 2, 2: 1, 3: 3})
+    tree, _ = derived_tree(config_with(tree={"n_groups": 3}), LABELS, VALIDATION, *logits)
+    assert list(map(child_name, tree.root.children)) == ["bee+cat", "ant", "dog"]
 
 
 def test_two_genres_need_no_groups() -> None:

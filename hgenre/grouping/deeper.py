@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hgenre.grouping.exhaustive import best, right_songs, score, tables
 from hgenre.grouping.flattening import NetWin, net_win
-from hgenre.grouping.groups import Groups
+from hgenre.grouping.groups import Groups, group_name
 from hgenre.grouping.partitions import set_partitions, to_groups
 from hgenre.labels import Labels
 from hgenre.tree.spec import ROOT, Node, TreeSpec
@@ -60,6 +60,7 @@ def split_recursively(parts: Sequence[Answers], labels: Labels) -> tuple[TreeSpe
     if len(parts) < 2:
         raise ValueError(f"splits are chosen and measured on different songs, found {len(parts)} part of them")
     tried: list[Split] = []
+    taken = set(labels)
 
     def children(genres: tuple[str, ...], is_root: bool) -> tuple[Node | str, ...]:
         if len(genres) < 3:
@@ -68,10 +69,12 @@ def split_recursively(parts: Sequence[Answers], labels: Labels) -> tuple[TreeSpe
         tried.append(split)
         if not split.pays:
             return genres
-        return tuple(
-            group[0] if len(group) == 1 else Node("+".join(group).replace("/", "-"), children(group, False))
-            for group in split.groups
-        )
+        return tuple(group[0] if len(group) == 1 else node(group) for group in split.groups)
+
+    def node(genres: tuple[str, ...]) -> Node:
+        name = group_name(genres, taken)
+        taken.add(name)
+        return Node(name, children(genres, False))
 
     return TreeSpec(labels, Node(ROOT, children(labels.genres, True))), tuple(tried)
 

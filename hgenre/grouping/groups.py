@@ -1,7 +1,7 @@
 """Groups of genres: how they are written, and how far mistakes stay inside them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from hgenre.errors import GroupCountError, TreeError
 from hgenre.grouping.confusion import checked_confusion, similarity
 from hgenre.labels import Labels
+from hgenre.tree.spec import ROOT, Node, TreeSpec
 
 Groups = tuple[tuple[str, ...], ...]
 """Groups by their first genres, and the genres of each, in label order."""
@@ -28,6 +29,30 @@ def group_of_genre(groups: Sequence[Sequence[str]], labels: Labels) -> NDArray[n
         raise TreeError(problems)
     position = {genre: i for i, group in enumerate(groups) for genre in group}
     return np.array([position[genre] for genre in labels], dtype=np.intp)
+
+
+def group_name(genres: Sequence[str], taken: Collection[str] = ()) -> str:
+    """The genres joined by plus signs, and no slash, which a node's name must not hold.
+
+    Genres' own plus signs and slashes can make two groups' names alike, so primes follow a name that is ``taken``.
+    """
+    name = "+".join(genres).replace("/", "-")
+    while name in taken:
+        name += "'"
+    return name
+
+
+def tree_of(groups: Sequence[Sequence[str]], labels: Labels) -> TreeSpec:
+    """The two-level tree of groups in this order, each named by its genres; a genre alone stands under the root."""
+    taken, children = set(labels), list[Node | str]()
+    for group in groups:
+        if len(group) == 1:
+            children.append(group[0])
+        else:
+            name = group_name(group, taken)
+            taken.add(name)
+            children.append(Node(name, tuple(group)))
+    return TreeSpec(labels, Node(ROOT, tuple(children)))
 
 
 def name_order(labels: Labels) -> NDArray[np.intp]:

@@ -11,6 +11,7 @@ from hgenre.bundle import Bundle, SeenSong
 from hgenre.data.manifest import Song
 from hgenre.grouping.average_linkage import choose_n_groups, derive_groups
 from hgenre.grouping.confusion import soft_confusion
+from hgenre.grouping.groups import tree_of
 from hgenre.labels import Labels
 from hgenre.training.config import RunConfig
 from hgenre.training.loop import Epoch
@@ -127,10 +128,9 @@ def derived_tree(
     )
     n_groups = config.tree.n_groups or choose_n_groups(confusion, labels)
     groups = derive_groups(confusion, labels, n_groups)
-    named = {"+".join(group).replace("/", "-"): list(group) for group in groups if len(group) > 1}
-    alone = [group[0] for group in groups if len(group) == 1]
+    single_genres_last = sorted(groups, key=lambda group: len(group) == 1)
     return (
-        tree_from_groups(labels, [named, *alone]),
+        tree_of(single_genres_last, labels),
         {
             "source": "derived",
             "method": "average linkage of the flat net's soft confusions on validation songs",

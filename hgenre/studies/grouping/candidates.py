@@ -15,7 +15,7 @@ from hgenre.grouping.methods import METHODS, Method, choose_n_groups
 from hgenre.grouping.partitions import Partitions, group_sizes, of_groups, to_groups
 from hgenre.labels import Labels
 from hgenre.studies.grouping.evidence import Evidence, Kind, Unit
-from hgenre.tree.spec import Node, TreeSpec, genres_under
+from hgenre.tree.spec import TreeSpec, genres_under
 
 EVIDENCE: tuple[tuple[Kind, Unit], ...] = (("hard", "song"), ("soft", "slice"), ("hard", "slice"))
 """What average linkage is tried on beside the mean probabilities of songs, which every method takes."""
@@ -128,17 +128,6 @@ def over(labels: Labels, groups: Groups) -> Groups:
     """A taxonomy's groups over the genres of these labels alone."""
     kept = (tuple(g for g in labels if g in group) for group in groups)
     return tuple(sorted(filter(None, kept), key=lambda group: labels.index(group[0])))
-
-
-def tree_of(groups: Groups, labels: Labels) -> TreeSpec:
-    """The two-level tree of disjoint groups, each named by its genres; a genre alone stands under the root."""
-    children = tuple(g[0] if len(g) == 1 else Node(group_name(g), g) for g in groups)
-    return TreeSpec(labels, Node("root", children))
-
-
-def group_name(group: Sequence[str]) -> str:
-    """The genres joined by plus signs; a node's name holds no slash."""
-    return "+".join(group).replace("/", "-")
 
 
 def _derived(fold: Evidence, method: Method, n_groups: int | None, kind: Kind = "soft", unit: Unit = "song") -> Groups:

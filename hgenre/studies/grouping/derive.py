@@ -16,7 +16,7 @@ from hgenre.grouping.drawing import draw_dendrogram
 from hgenre.grouping.exhaustive import best, excess, score
 from hgenre.grouping.flattening import Flattened, auto_flatten
 from hgenre.grouping.forecast import Forecast, forecast
-from hgenre.grouping.groups import Groups
+from hgenre.grouping.groups import Groups, tree_of
 from hgenre.grouping.linkage import centroid_distance, distance_of, linkage_tree, weight_distance
 from hgenre.grouping.methods import Method, choose_n_groups, derive
 from hgenre.grouping.partitions import MAX_GENRES, group_sizes, set_partitions, to_groups
@@ -25,7 +25,6 @@ from hgenre.grouping.structure import Structure, structure
 from hgenre.labels import Labels
 from hgenre.metrics.classification import score as scores_of
 from hgenre.results import make_run_folder, write_text
-from hgenre.studies.grouping.candidates import tree_of
 from hgenre.studies.grouping.evidence import Evidence, Kind, Unit, gather, part_of
 from hgenre.training.config import RunConfig
 from hgenre.training.grouping_file import FILE, Grouping, grouping_to_json
@@ -121,7 +120,10 @@ def derive_groups(
         (out / FILE).unlink(missing_ok=True)
         return found
     groups = found.flattened.groups if found.flattened else found.groups
-    named = [{"+".join(g).replace("/", "-"): list(g)} if len(g) > 1 else g[0] for g in groups]
+    named = [
+        child if isinstance(child, str) else {child.name: list(child.genres)}
+        for child in tree_of(groups, labels).root.children
+    ]
     about = {
         "name": config.name,
         "command": command,

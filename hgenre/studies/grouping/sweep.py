@@ -15,7 +15,7 @@ from hgenre.data.manifest import Manifest, Song
 from hgenre.errors import ConfigError
 from hgenre.grouping.deeper import Answers, split_recursively
 from hgenre.grouping.exhaustive import score
-from hgenre.grouping.groups import Groups
+from hgenre.grouping.groups import Groups, tree_of
 from hgenre.grouping.hd_cnn import overlapping_groups
 from hgenre.grouping.partitions import MAX_GENRES, Partitions, bell, of_groups, set_partitions
 from hgenre.grouping.permutation import ScoredPartitions
@@ -33,7 +33,6 @@ from hgenre.studies.grouping.candidates import (
     flattened,
     over,
     top_groups,
-    tree_of,
 )
 from hgenre.studies.grouping.evidence import Evidence, gather, judge_around, part_of
 from hgenre.studies.grouping.judged import Judged
@@ -346,8 +345,7 @@ def _overlapping(
         right, groups = [], []
         for fold, disjoint in zip(folds, candidate.groups, strict=True):
             overlap = overlapping_groups(fold.evidence.confusion(), labels, disjoint)
-            names = [f"{k + 1}: {'+'.join(group)}".replace("/", "-") for k, group in enumerate(overlap)]
-            tree = tree_from_groups(labels, {name: list(group) for name, group in zip(names, overlap, strict=True)})
+            tree = tree_of(overlap, labels)
             node_logp = summed_node_logp(tree, fold.test.p, fold.test.probe_p)
             own = of_groups(disjoint, labels)
             mass = np.stack([fold.test.p[:, own == k].sum(axis=1) for k in range(len(disjoint))], axis=1)

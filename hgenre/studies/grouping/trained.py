@@ -11,13 +11,12 @@ import numpy as np
 from hgenre.compiled.node_outputs import build_logits
 from hgenre.data.splits import clusters
 from hgenre.evaluate import SongOutcome, compare, scores
-from hgenre.grouping.groups import Groups
+from hgenre.grouping.groups import Groups, group_name, tree_of
 from hgenre.grouping.partitions import of_groups, renumbered, to_groups
 from hgenre.held_out import PAIR, HeldOut, ModelOutputs, song_outcomes
 from hgenre.labels import Labels
 from hgenre.nets.build import build_net
 from hgenre.nets.spec import NetSpec
-from hgenre.studies.grouping.candidates import group_name, tree_of
 from hgenre.studies.grouping.evidence import run_around
 from hgenre.training.fit import FLAT, FLAT_STAGE
 from hgenre.training.joint import by_node, trunk_logits
