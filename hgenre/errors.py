@@ -98,14 +98,17 @@ class TreeError(HgenreError):
     """Groups and labels that do not make a genre tree; ``problems`` names every mistake."""
 
     kind = "tree"
+    lead: ClassVar[str] = "not a genre tree: "
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__("not a genre tree: " + "; ".join(self.problems))
+        super().__init__(self.lead + "; ".join(self.problems))
 
 
 class GroupCountError(TreeError):
     """A number of groups that cannot be made of these genres, or that a method does not come to."""
+
+    lead = ""
 
 
 class ManifestError(HgenreError):

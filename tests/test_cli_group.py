@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from hgenre.cli.group import _print
 from hgenre.report.grouping_verdict import verdict
 from hgenre.report.groupings import comparison_table, listed, render, render_grouping
+from hgenre.studies.grouping.derive import _found
 from hgenre.training.grouping_file import grouping_to_json
 from tests.conftest import Finished
-from tests.planted_groupings import planted_grouping, planted_results
+from tests.planted_groupings import planted_folds, planted_grouping, planted_results
 
 Hgenre = Callable[..., Finished]
 
@@ -126,6 +128,24 @@ def test_a_place_that_cannot_be_written_is_told(hgenre: Hgenre, run: Path, tmp_p
     done = hgenre("group", "show", run, "--out", tmp_path / "file")
     assert (done.status, done.out) == (1, "")
     assert "confusion.png cannot be written" in done.err
+
+
+def test_what_was_derived_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """That errors stay inside groups which were made of these very errors is no news."""
+    evidence = planted_folds()[0].evidence
+    found = _found(evidence, "average", None, "soft", "song", True)
+    _print(found)
+    printed = capsys.readouterr().out
+    assert printed.startswith(found.dendrogram)
+    for told in (
+        "The mistakes know groups: ",
+        "groups: dub+polka+rai, zouk+fado, cumbia\n",
+        "stability: adjusted Rand",
+    ):
+        assert told in printed
+    assert "the specialists can win at most" in printed
+    assert "the groups follow the confusions" not in printed
+    assert "The groups that pay are dub+polka+rai, zouk+fado; " in printed
 
 
 def test_help_names_every_command(hgenre: Hgenre) -> None:

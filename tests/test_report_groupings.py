@@ -274,7 +274,7 @@ def test_a_grouping_file_is_told_with_what_is_known_of_it() -> None:
     report = render_grouping(grouping, "grouping.json")
     assert report.startswith("# planted: groups\n\n- dub+polka+rai\n- zouk+fado\n- cumbia\n")
     assert "- Derived from 144 songs, none of which may test these groups.\n" in report
-    assert "- Method average, evidence soft, songs, 2 folds.\n" in report
+    assert "- Method average; confusions: soft, songs, 2 folds.\n" in report
     accuracy = grouping.about["flat_accuracy"]
     assert f"- The flat net has {100 * accuracy:.1f} % of these songs right, out of fold.\n" in report
     inside = grouping.about["forecast"]["inside"]["share"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hgenre.errors import ConfigError, HgenreError, LeakError
+from hgenre.errors import ConfigError, GroupCountError, HgenreError, LeakError
 from hgenre.grouping.groups import tree_of
 from hgenre.studies.cross_validate import cross_validate
 from hgenre.studies.grouping.derive import FILE, Derived, derive_groups
@@ -25,6 +25,7 @@ from hgenre.training.border import read_config
 from hgenre.training.config import RunConfig, config_to_dict
 from hgenre.training.prepare import TEST, Prepared, fold_ids, prepare, split_for
 from tests.conftest import start_hgenre
+from tests.planted_groupings import PLANTED, planted_folds
 from tests.planted_tables import COLUMNS, planted_table
 from tests.test_run import toml
 
@@ -121,6 +122,51 @@ def test_what_was_derived_goes_into_training_and_its_songs_are_never_tested(
     with pytest.raises(LeakError, match=r"were derived from \d+ of the \d+ songs that are to be tested") as error:
         cross_validate(taken, n_folds=3, out=tmp_path / "folds")
     assert set(error.value.songs) <= learned
+
+
+def test_groups_that_the_configuration_has_have_no_say_in_new_ones(
+    derived: tuple[Derived, Path], config: RunConfig
+) -> None:
+    """Nor are their songs refused: nobody tests these groups."""
+    found, out = derived
+    given: dict[str, Any] = {
+        "groups": [{"odd": ["genre0", "genre2"]}, "genre1", "genre3", "genre4"],
+        "grouping": str(out / FILE),
+    }
+    again = derive_groups(replace(config, tree=replace(config.tree, **given)), n_groups=3, n_folds=3, out=out)
+    assert again.groups == found.groups
+    assert again.grouping is not None
+    assert found.grouping is not None
+    assert again.grouping.songs == found.grouping.songs
+
+
+def test_the_number_of_groups_may_stand_in_the_configuration(derived: tuple[Derived, Path], config: RunConfig) -> None:
+    four = replace(config, tree=replace(config.tree, n_groups=4))
+    assert len(derive_groups(four, n_folds=3, out=derived[1]).groups) == 4
+    assert derive_groups(four, n_groups=3, n_folds=3, out=derived[1]).groups == PAIRS
+
+
+@pytest.mark.parametrize("method", ["average", "exhaustive-confusions", "exhaustive-probes"])
+def test_more_groups_than_genres_are_refused_before_anything_is_trained(
+    config: RunConfig, tmp_path: Path, trained: list[str], method: Any
+) -> None:
+    with pytest.raises(GroupCountError, match=r"^cannot make 6 groups of 5 genres, need 1 to 5$"):
+        derive_groups(config, method=method, n_groups=6, out=tmp_path)
+    assert trained == []
+
+
+def test_songs_drawn_anew_are_confused_as_the_groups_evidence_says() -> None:
+    """Not by mean probabilities where groups come from answers, nor by songs where they come from slices."""
+    from hgenre.studies.grouping.derive import _redrawn
+
+    evidence = planted_folds()[0].evidence
+    kinds: list[tuple[Any, Any]] = [("soft", "song"), ("hard", "song"), ("hard", "slice")]
+    rates = [c / c.sum(axis=1, keepdims=True) for c in (evidence.confusion(*kind) for kind in kinds)]
+    for k, (kind, unit) in enumerate(kinds):
+        seen: list[np.ndarray] = []
+        _redrawn(evidence, kind, unit, lambda c, seen=seen: seen.append(c) or PLANTED)
+        apart = [np.abs(np.mean(seen, axis=0) - own).mean() for own in rates]
+        assert int(np.argmin(apart)) == k, apart
 
 
 def test_groups_that_do_not_pay_are_not_written(

@@ -112,7 +112,7 @@ def test_what_a_fold_cannot_make_is_left_out_and_said(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(ways, "_derived", refused)
     rows, missing = candidates(EVIDENCE, PARTITIONS, {})
-    assert missing == ["hd-cnn, soft, songs, 4 groups left out: not a genre tree: comes to 3 at most"]
+    assert missing == ["hd-cnn, soft, songs, 4 groups left out: comes to 3 at most"]
     names = [row.name for row in rows]
     assert "hd-cnn, soft, songs, 4 groups" not in names
     assert "hd-cnn, soft, songs, 3 groups" in names

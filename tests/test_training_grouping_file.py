@@ -72,6 +72,13 @@ def test_a_configuration_takes_its_groups_from_the_file_beside_it(tmp_path: Path
     assert Path(config.tree.grouping) == tmp_path / "groups.json"
 
 
+def test_the_file_may_be_left_alone_before_it_is_there(tmp_path: Path) -> None:
+    path = written(tmp_path / "c.toml", 'name = "x"\n[tree]\ngrouping = "groups.json"\n')
+    assert read_config(path, with_grouping=False).tree.groups is None
+    with pytest.raises(ConfigError, match="write one: hgenre group derive"):
+        read_config(path)
+
+
 @pytest.mark.parametrize(
     ("beside", "message"),
     [

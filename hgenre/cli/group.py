@@ -47,7 +47,9 @@ def derive(
     config: Config,
     data: Data = None,
     method: Annotated[MethodOption, typer.Option(help="How groups are made.")] = MethodOption.average,
-    groups: Annotated[int | None, typer.Option(min=2, help="How many; without, the confusions choose.")] = None,
+    groups: Annotated[
+        int | None, typer.Option(min=2, help="How many; without, tree.n_groups, or else the confusions choose.")
+    ] = None,
     kind: Annotated[KindOption, typer.Option(help="Mean probabilities, or counts of answers.")] = KindOption.soft,
     unit: Annotated[UnitOption, typer.Option(help="What is counted.")] = UnitOption.song,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the training songs that are answered in turn.")] = 5,
@@ -66,7 +68,8 @@ def derive(
     use_all_cpus()
     from hgenre.studies.grouping.derive import FILE, derive_groups, derived_to_json
 
-    loaded, manifest = inputs(config, data)
+    # The file that tree.grouping names may be the one that is to be written.
+    loaded, manifest = inputs(config, data, with_grouping=False)
     directory = out or Path("runs") / f"{loaded.name}-groups"
     with training_progress() as (on_frames, on_fit):
         found = derive_groups(
@@ -100,7 +103,7 @@ def derive(
 
 def _print(found: "Derived") -> None:
     from hgenre.grouping.flattening import verdict as flattening_verdict
-    from hgenre.grouping.forecast import chance_verdict, verdict
+    from hgenre.grouping.forecast import verdict
     from hgenre.grouping.structure import verdict as structure_verdict
 
     print(f"{found.dendrogram}\n")
@@ -114,8 +117,8 @@ def _print(found: "Derived") -> None:
             f"stability: adjusted Rand index {found.bootstraps.mean:.2f} on average between groups of "
             f"{found.bootstraps.n_groupings} sets of songs drawn anew (1: always the same, 0: as chance has it)"
         )
+    # Whether errors stay inside groups more than by chance is no question where these very errors made the groups.
     print(verdict(found.forecast))
-    print(chance_verdict(found.forecast))
     if found.flattened:
         print("\n".join([*found.flattened.steps, flattening_verdict(found.flattened)]))
 

@@ -108,18 +108,23 @@ def draw(directory: Path) -> dict[str, str]:
     return {caption: png.relative_to(directory).as_posix() for caption, (png, _) in drawn.items()}
 
 
-def inputs(config_path: Path | None, data: Path | None) -> "tuple[RunConfig, Manifest | None]":
-    """The configuration (or the default one, named after the data) and the manifest that --data gives."""
+def inputs(
+    config_path: Path | None, data: Path | None, *, with_grouping: bool = True
+) -> "tuple[RunConfig, Manifest | None]":
+    """The configuration (or the default one, named after the data) and the manifest that --data gives.
+
+    ``with_grouping`` as for ``read_config``.
+    """
     from hgenre.training.border import config_from_dict, read_config
 
     if config_path is None and data is None:
         raise typer.BadParameter("give a configuration, or --data DIR with a folder a genre")
     if data is None:
         assert config_path is not None
-        return read_config(config_path), None
+        return read_config(config_path, with_grouping=with_grouping), None
     manifest = _manifest(data)
     if config_path is not None:
-        return read_config(config_path, manifest=data), manifest
+        return read_config(config_path, manifest=data, with_grouping=with_grouping), manifest
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in data.resolve().stem) or "music"
     has_artists = any(song.artist for song in manifest.usable)
     defaults: dict[str, Any] = {"name": name, "data": {"protocol": "artist" if has_artists else "song"}}

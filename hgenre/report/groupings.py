@@ -147,7 +147,7 @@ def render_grouping(grouping: "Grouping", source: str) -> str:
         facts.append(f"Derived from {len(grouping.songs)} songs, none of which may test these groups.")
         if "method" in about:
             facts += [
-                f"Method {escape(about['method'])}, evidence {escape(about['evidence'])}, {about['n_folds']} folds.",
+                f"Method {escape(about['method'])}; confusions: {escape(about['evidence'])}, {about['n_folds']} folds.",
                 f"The flat net has {percent(about['flat_accuracy'])} of these songs right, out of fold.",
                 escape(structure_verdict(Structure(**about["structure"]))),
                 f"With the flat net as router the specialists of {escape(_written(about['derived']))} can win at most "

@@ -19,11 +19,14 @@ UNSET = "which is not set"
 """What a path's problem says where the path names an environment variable without a value."""
 
 
-def read_config(path: str | Path, *, manifest: str | Path | None = None, resolve: bool = True) -> RunConfig:
+def read_config(
+    path: str | Path, *, manifest: str | Path | None = None, resolve: bool = True, with_grouping: bool = True
+) -> RunConfig:
     """The configuration in a TOML file; ``manifest`` takes the place of the one it names.
 
     Args:
         resolve: False leaves its paths as they are written, whether or not the data are there.
+        with_grouping: False leaves the file that ``tree.grouping`` names alone, whether or not it is there.
 
     Raises:
         ConfigError: naming every mistake with its dotted path: unknown keys, wrong types, values out of range; then
@@ -62,7 +65,7 @@ def read_config(path: str | Path, *, manifest: str | Path | None = None, resolve
         problems.append(("tree.grouping", "stands beside tree.groups; keep one of them"))
     if problems:
         raise ConfigError(str(path), problems)
-    if tree.grouping:
+    if tree.grouping and with_grouping:
         config = replace(config, tree=replace(tree, groups=read_grouping(tree.grouping).groups))
     return config
 

@@ -282,7 +282,7 @@ def check_grouping(prepared: Prepared, test_ids: Collection[str]) -> None:
             f"the groups of {prepared.config.tree.grouping} were derived from {len(both)} of the {len(tested)} songs "
             f"that are to be tested: {', '.join(both[:_MAX_SONGS_NAMED])}{dots}; a score on them would flatter the "
             "groups. Derive them from training songs alone (hgenre group derive takes those of the configuration's "
-            "split), or compare groupings fold by fold (hgenre group sweep)",
+            "split), or compare groupings fold by fold (hgenre group sweep, without tree.grouping)",
             both,
         )
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from hgenre.data.manifest import Manifest, Song
-from hgenre.errors import ConfigError, GroupCountError
+from hgenre.errors import ConfigError, TreeError
 from hgenre.grouping.confusion import similarity
 from hgenre.grouping.drawing import draw_dendrogram
 from hgenre.grouping.exhaustive import best, excess, score
 from hgenre.grouping.flattening import Flattened, auto_flatten
 from hgenre.grouping.forecast import Forecast, forecast
-from hgenre.grouping.groups import Groups, tree_of
+from hgenre.grouping.groups import Groups, check_n_groups, tree_of
 from hgenre.grouping.linkage import centroid_distance, distance_of, linkage_tree, weight_distance
 from hgenre.grouping.methods import Method, choose_n_groups, derive
 from hgenre.grouping.partitions import MAX_GENRES, group_sizes, set_partitions, to_groups
@@ -85,18 +85,21 @@ def derive_groups(
     """Cross-validates the flat net inside the configuration's training part, derives groups, writes ``grouping.json``.
 
     No song that the configuration's split sets aside is looked at, so a tree with these groups may be tested on them.
+    Groups that the configuration has already have no say, wherever they come from.
 
     Args:
-        n_groups: how many; None takes as many as hold most mistakes beyond chance.
+        n_groups: how many; None takes ``tree.n_groups``, or else as many as hold most mistakes beyond chance.
         flatten: take away groups that do not pay.
         without_structure: write groups even where the mistakes know none; not where none of them pays.
         out: folder for the file, and for nets and answers, by which an interrupted run goes on.
 
     Raises:
         ConfigError: fewer than 3 genres, the leaky protocol, or more genres than the method can take.
-        GroupCountError: the method does not come to so many groups.
+        GroupCountError: there are not so many genres, or the method does not come to so many groups.
     """
     make_run_folder(out)
+    n_groups = n_groups or config.tree.n_groups
+    config = replace(config, tree=replace(config.tree, groups=None, grouping=""))
     prepared = prepare(config, manifest, cache_dir=cache_dir, on_frames=on_frames)
     labels, needs_probes = prepared.labels, flatten or method == "exhaustive-probes"
     if config.data.protocol == "slice-random":
@@ -108,6 +111,8 @@ def derive_groups(
             f" and at most {most}" if most < len(labels) else ""
         )
         raise ConfigError(config.name, [("data.genres", f"{problem}; choose others, or another method")])
+    if n_groups:
+        check_n_groups(n_groups, labels)
     split = split_for(prepared)
     training = part_of(prepared, [song_id for song_id, side in split.items() if side != TEST])
     evidence = gather(
@@ -171,7 +176,8 @@ def _found(
         count = n_groups or choose_n_groups(method, confusion, labels, **others)
         groups = evidence.groups(method, count, kind, unit)
         if method not in ("centroids", "nbdt"):
-            bootstraps, together = _redrawn(evidence, partial(derive, method, labels=labels, n_groups=count))
+            again = partial(derive, method, labels=labels, n_groups=count)
+            bootstraps, together = _redrawn(evidence, kind, unit, again)
     return Derived(
         structure=structure(evidence.confusion("hard"), labels),
         groups=groups,
@@ -187,14 +193,16 @@ def _found(
 
 
 def _redrawn(
-    evidence: Evidence, derive: Callable[..., Groups]
+    evidence: Evidence, kind: Kind, unit: Unit, derive: Callable[..., Groups]
 ) -> tuple[Stability | None, tuple[tuple[float, ...], ...] | None]:
     """How far the groups hang on which songs there are: the same count of groups, from songs drawn anew."""
+    labels, (true_idx, p, clusters) = evidence.labels, evidence.answers(unit)
+    if kind == "hard":
+        p = np.eye(len(labels))[p.argmax(axis=1)]
     try:
-        drawn = bootstrap(evidence.true_idx, evidence.p, evidence.clusters, derive, N_BOOTSTRAPS, seed=0)
-    except GroupCountError:
+        drawn = bootstrap(true_idx, p, clusters, derive, N_BOOTSTRAPS, seed=0)
+    except TreeError:
         return None, None
-    labels = evidence.labels
     return stability(drawn, labels), tuple(tuple(row) for row in co_membership(drawn, labels).tolist())
 
 

@@ -63,13 +63,19 @@ class Evidence:
         """(song,) artists of all parts."""
         return tuple(cluster for part in self.parts for cluster in part.clusters)
 
+    def answers(self, unit: Unit) -> tuple[NDArray[np.intp], NDArray[np.float64], tuple[str, ...]]:
+        """Genres and probabilities, (item,) and (item, genre), and the artists (item,), of songs or of their slices."""
+        if unit == "song":
+            return self.true_idx, self.p, self.clusters
+        return (
+            np.concatenate([part.true_idx[part.song_idx] for part in self.parts]),
+            np.concatenate([part.slice_p for part in self.parts]).astype(np.float64),
+            tuple(part.clusters[i] for part in self.parts for i in part.song_idx),
+        )
+
     def confusion(self, kind: Kind = "soft", unit: Unit = "song") -> NDArray[np.float64]:
         """(genre, genre), rows the truth: mean probabilities or counts of answers, of songs or of their slices."""
-        if unit == "song":
-            true_idx, p = self.true_idx, self.p
-        else:
-            true_idx = np.concatenate([part.true_idx[part.song_idx] for part in self.parts])
-            p = np.concatenate([part.slice_p for part in self.parts]).astype(np.float64)
+        true_idx, p, _ = self.answers(unit)
         if kind == "soft":
             return soft_confusion(true_idx, p, len(self.labels))
         return np.asarray(hard_confusion(true_idx, p.argmax(axis=1), len(self.labels)), np.float64)
