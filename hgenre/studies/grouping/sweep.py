@@ -131,6 +131,8 @@ def sweep(
         "seconds": time.perf_counter() - started,
     }
     results["warnings"] += missing
+    # What is known is safe before hours of training begin.
+    write_text(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
     if sizes.n_best:
         held_out = fold_ids(prepared, sizes.n_folds)[: sizes.folds_run]
         chosen = _planned(found, sizes, labels)
@@ -145,7 +147,7 @@ def sweep(
             ),
         )
         results["seconds"] = time.perf_counter() - started
-    write_text(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+        write_text(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
     return results
 
 
