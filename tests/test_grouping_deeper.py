@@ -69,6 +69,22 @@ def test_nodes_of_one_name_are_told_apart() -> None:
     assert [genres_under(child) for child in tree.root.children] == [labels.genres[:3], labels.genres[3:]]
 
 
+@given(st.integers(0, 999), st.permutations(range(6)))
+@settings(max_examples=30, deadline=None)
+def test_the_order_of_labels_does_not_matter(seed: int, order: list[int]) -> None:
+    """Few songs, so that many splits are equally good."""
+    parts = [songs(masks_of("abc"), masks_of("de"), 6, seed + i) for i in range(2)]
+    labels = Labels(tuple(LABELS.genres[g] for g in order))
+    subsets = sum((np.arange(64) >> k & 1) << old for k, old in enumerate(order))
+    turned = [
+        Answers(part.p_flat[:, order], part.probe_p[subsets][:, :, order], np.argsort(order)[part.true_idx])
+        for part in parts
+    ]
+    first, other = (split_recursively(own, names)[1][0] for own, names in ((parts, LABELS), (turned, labels)))
+    assert set(map(frozenset, other.groups)) == set(map(frozenset, first.groups))
+    assert (other.net_win.won, other.net_win.lost) == (first.net_win.won, first.net_win.lost)
+
+
 def test_noise_is_not_split() -> None:
     tree, tried = split_recursively(three(set()), LABELS)
     assert tree == flat_tree(LABELS)

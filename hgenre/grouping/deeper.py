@@ -83,14 +83,15 @@ def _split(parts: Sequence[Answers], labels: Labels, genres: tuple[str, ...], is
     ways = set_partitions(len(genres))[1:]
     found = [_tables(part, labels, genres, is_root) for part in parts]
     n_right = np.stack([score(value, right, ways) for value, right in found])
+    own = Labels(genres)
     won = lost = n_songs = 0
     for k, (value, right) in enumerate(found):
-        chosen = best(n_right.sum(axis=0) - n_right[k], ways)
+        chosen = best(n_right.sum(axis=0) - n_right[k], ways, own)
         split_right, whole_right = right_songs(value, right, ways[[chosen, -1]])
         won += int((split_right & ~whole_right).sum())
         lost += int((whole_right & ~split_right).sum())
         n_songs += len(split_right)
-    groups = to_groups(ways[best(n_right.sum(axis=0), ways)], Labels(genres))
+    groups = to_groups(ways[best(n_right.sum(axis=0), ways, own)], own)
     return Split(groups, net_win(genres, won, lost, n_songs))
 
 

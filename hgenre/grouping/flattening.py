@@ -89,15 +89,15 @@ def auto_flatten(value: NDArray[np.float64], right: NDArray[np.bool_], groups: G
     """Takes away groups that do not pay, the one with the smallest net win first, until all that are left do.
 
     Its genres go where most songs are right then: each alone, or into another group of two genres or more; of equally
-    good ways the first of these. Every step leaves one group less, so it ends.
+    good ways the first of these, groups by name. Every step leaves one group less, so it ends.
 
     Args:
         value, right: tables (subset, song) as for ``exhaustive.score``.
     """
     steps: list[str] = []
     while weak := [found for found in net_wins(value, right, groups, labels) if not found.pays]:
-        weakest = min(weak, key=lambda found: (found.won - found.lost, found.group))
-        others = [group for group in groups if group != weakest.group]
+        weakest = min(weak, key=lambda found: (found.won - found.lost, sorted(found.group)))
+        others = sorted((group for group in groups if group != weakest.group), key=sorted)
         ways: list[Sequence[Sequence[str]]] = [[*others, *((genre,) for genre in weakest.group)]]
         ways += [
             [*(group for group in others if group != other), (*other, *weakest.group)]
