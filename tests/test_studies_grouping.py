@@ -268,7 +268,9 @@ def test_judged_songs_are_kept_and_damage_is_noticed(prepared: Prepared, tmp_pat
     assert trained == ["flat"]
     assert_same(first, again)
     whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"PK" + whole[2:][::-1]):
+    method = whole.rindex(b"PK\x01\x02") + 10
+    unknown_compression = whole[:method] + b"\x63" + whole[method + 1 :]
+    for damaged in (whole[: len(whole) // 2], b"", b"PK" + whole[2:][::-1], unknown_compression):
         path.write_bytes(damaged)
         assert read_judged(path) is None
     assert_same(first, judge_around(prepared, test_ids, seed=0, kept_in=tmp_path))
@@ -293,6 +295,16 @@ def test_another_truth_or_artist_is_no_kept_answer(prepared: Prepared, tmp_path:
     moved = told_otherwise(genre="genre2")
     assert moved.true_idx[0] == moved.true_idx[-1] == 2
     assert trained == ["flat"]
+
+
+def test_a_fold_without_a_genre_says_so(prepared: Prepared, tmp_path: Path) -> None:
+    """One song of a genre is either learned from or judged."""
+    (only, *others) = (song.song_id for song in prepared.songs if song.genre == "genre4")
+    part = part_of(prepared, [song.song_id for song in prepared.songs if song.song_id not in others])
+    for test_ids in fold_ids(part, 2):
+        side = "learn from" if only in test_ids else "judge"
+        with pytest.raises(HgenreError, match=rf"a fold has no song of genre4 to {side}; give these genres more songs"):
+            judge_around(part, test_ids, seed=0, kept_in=tmp_path, with_probes=False)
 
 
 def assert_same(one: Judged, other: Judged) -> None:

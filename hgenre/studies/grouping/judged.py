@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,7 +82,7 @@ def judge(
         with_probes: False leaves ``probe_p`` without a subset.
 
     Raises:
-        HgenreError: more genres than can be grouped exhaustively, or nothing is heard of the songs.
+        HgenreError: more genres than can be grouped exhaustively, or nothing is heard of the songs of a genre.
     """
     n_genres = len(run.labels)
     if with_probes and n_genres > MAX_GENRES:
@@ -105,6 +103,12 @@ def judge(
     x, genre_idx = _song_means(learned, song_idx), run.train.genre_idx[ids]
     embedding, song_idx, ids = heard(held_out)
     means, true_idx = _song_means(embedding, song_idx), held_out.genre_idx[ids]
+    for side, present in (("learn from", genre_idx), ("judge", true_idx)):
+        if absent := [genre for g, genre in enumerate(run.labels) if g not in present]:
+            raise HgenreError(
+                f"a fold has no song of {', '.join(absent)} to {side}; give these genres more songs (of more artists), "
+                "or leave them out with data.genres"
+            )
     probe_p, l2 = np.zeros((0, len(ids), n_genres), np.float32), 0.0
     if with_probes:
         validated, of_song, heard_ids = heard(run.validation)
@@ -116,11 +120,6 @@ def judge(
     p = _song_means(slice_p, song_idx)
     std = x.std(axis=0)
     standard = (means - x.mean(axis=0)) / np.where(std > 0, std, 1)
-    absent = [genre for g, genre in enumerate(run.labels) if not (true_idx == g).any()]
-    if absent:
-        raise HgenreError(
-            f"a fold has no song of {', '.join(absent)} to judge; give these genres more songs, or make fewer folds"
-        )
     return Judged(
         song_ids=tuple(held_out.ids[i] for i in ids),
         true_idx=true_idx,
@@ -173,7 +172,7 @@ def read_judged(path: Path) -> Judged | None:
             return None
         song_ids, clusters = (tuple(map(str, facts[name])) for name in ("song_ids", "clusters"))
         judged = Judged(song_ids=song_ids, clusters=clusters, l2=float(facts["l2"]), **arrays)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # numpy's and zipfile's readers raise whatever a damaged file makes them
         return None
     n_songs, n_genres = len(song_ids), judged.p.shape[-1]
     fits = (
