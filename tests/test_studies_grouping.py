@@ -368,7 +368,18 @@ def test_a_specialist_is_trained_once_for_all_groupings(prepared: Prepared, tmp_
     """And not at all in a second run; the grouping that holds other sets adds its own nets alone."""
     held_out = fold_ids(prepared, 2)[:1]
     one, two = (PAIRS,), ((PAIRS[0], ("genre2",), ("genre3", "genre4")),)
-    first = train_planned(prepared, held_out, [Planned("one", one), Planned("two", two)], seed=0, kept_in=tmp_path)
+    shares: list[float] = []
+    first = train_planned(
+        prepared,
+        held_out,
+        [Planned("one", one), Planned("two", two)],
+        seed=0,
+        kept_in=tmp_path,
+        on_progress=lambda share, what, progress: shares.append(share),
+    )
+    assert sorted(set(shares)) == [0, 1 / 3, 2 / 3]
+    assert shares == sorted(shares)
+    assert [row["n_nets"] for row in first] == [1, 2, 3, 3]
     assert sorted(trained) == ["flat", "genre0+genre1", "genre2+genre3", "genre3+genre4", "rival/flat 2"]
     again = train_planned(prepared, held_out, [Planned("two", two)], seed=0, kept_in=tmp_path)
     assert len(trained) == 5
@@ -385,6 +396,13 @@ def test_random_groupings_have_the_sizes_of_the_best(prepared: Prepared) -> None
             assert sorted(map(len, groups)) == [1, 2, 2]
             assert tree_of(groups, prepared.labels).labels == prepared.labels
     assert len({drawn.groups for drawn in planned[2:]}) > 1
+
+
+def test_where_the_best_has_no_groups_random_ones_have_those_of_the_next(prepared: Prepared) -> None:
+    flat = (tuple((genre,) for genre in prepared.labels),)
+    planned = plan([("best", flat)], [("manual", (PAIRS,))], 2, prepared.labels)
+    assert [sorted(map(len, p.groups[0])) for p in planned[2:]] == [[1, 2, 2]] * 2
+    assert [p.name for p in plan([("best", flat)], [], 2, prepared.labels)] == ["best"]
 
 
 def test_a_killed_sweep_goes_on_at_the_next_unfinished_net(tmp_path: Path) -> None:

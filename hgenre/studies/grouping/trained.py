@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,10 @@ def plan(
     labels: Labels,
     seed: int = 0,
 ) -> list[Planned]:
-    """The best groupings, those given, and random ones of the best one's sizes: its genres change places at random."""
+    """The best groupings, those given, and random ones of the sizes of the first that has groups in some fold.
+
+    Its genres change places at random. Where none has groups there are no random ones.
+    """
     every_root = (SUMMED, TRAINED, ONE_NET)
     planned = [
         Planned(name, groups, roots=every_root if i == 0 else (SUMMED,)) for i, (name, groups) in enumerate(best)
@@ -63,8 +65,10 @@ def plan(
     planned += [
         Planned(name, groups, roots=every_root if i == 0 else (SUMMED,)) for i, (name, groups) in enumerate(given)
     ]
-    random, rows = np.random.default_rng(seed), np.stack([of_groups(groups, labels) for groups in best[0][1]])
-    for k in range(n_random):
+    random = np.random.default_rng(seed)
+    grouped = [p.groups for p in planned if any(len(group) > 1 for groups in p.groups for group in groups)]
+    rows = np.stack([of_groups(groups, labels) for groups in grouped[0]]) if grouped else np.empty((0, len(labels)))
+    for k in range(n_random if grouped else 0):
         drawn = renumbered(rows[:, random.permutation(rows.shape[1])])
         planned.append(Planned(f"random {k + 1}", tuple(to_groups(row, labels) for row in drawn), is_random=True))
     return planned
@@ -86,19 +90,27 @@ def train_planned(
     """
     answers: dict[tuple[str, str], list[SongOutcome]] = {}
     ledgers: dict[tuple[str, str], list[Cells]] = {}
+    n_nets: dict[tuple[str, str], list[int]] = {(FLAT, ""): [1], (PAIR, ""): [2]}
+    k, n_done, n_steps = 0, 0, len(held_out) * (1 + sum(len(tree_plan.roots) for tree_plan in planned))
+
+    def report(progress: Progress) -> None:
+        on_progress(n_done / n_steps, f"trees, fold {k + 1}/{len(held_out)} ", progress)
+
     for k, test_ids in enumerate(held_out):
-        report = partial(_report, on_progress, k, len(held_out))
         nets = _FoldNets(
             run_around(prepared, test_ids, seed=seed, kept_in=kept_in, on_progress=report), prepared, test_ids
         )
         for name, logp in nets.rivals().items():
             answers.setdefault((name, ""), []).extend(song_outcomes(nets.held, logp))
+        n_done += 1
         for tree_plan in planned:
             tree = tree_of(tree_plan.groups[k], prepared.labels)
             for root in tree_plan.roots:
                 model, key = nets.tree(tree, root), (tree_plan.name, root)
                 answers.setdefault(key, []).extend(song_outcomes(nets.held, model.log_posterior()))
                 ledgers.setdefault(key, []).append(_cells(nets.held, model))
+                n_nets.setdefault(key, []).append(1 if root == ONE_NET else len(model.logits))
+                n_done += 1
     is_random = {tree_plan.name: tree_plan.is_random for tree_plan in planned}
     return [
         {
@@ -109,13 +121,10 @@ def train_planned(
             "interval": list(own.interval),
             "beside_flat": compare(outcomes, answers[FLAT, ""]),
             "ledger": _shares(ledgers[name, root]) if (name, root) in ledgers else None,
+            "n_nets": float(np.mean(n_nets[name, root])),
         }
         for (name, root), outcomes in answers.items()
     ]
-
-
-def _report(on_progress: Callable[[float, str, Progress], None], k: int, n_folds: int, progress: Progress) -> None:
-    on_progress((k + progress.share_done) / n_folds, f"trees, fold {k + 1}/{n_folds} ", progress)
 
 
 class _FoldNets:
@@ -143,7 +152,7 @@ class _FoldNets:
         self.specialists: dict[tuple[str, ...], tuple[np.ndarray, float]] = {}
 
     def rivals(self) -> dict[str, np.ndarray]:
-        """(slice, genre) log-probabilities of the flat net, and of two flat nets averaged, at the cost of a tree."""
+        """(slice, genre) log-probabilities of the flat net, and of two flat nets averaged."""
         first = self.flat.log_posterior()
         other, _ = self.run.node(f"{FLAT_STAGE} 2", self.everything.root, self.spec)
         root = self.everything.root.name
