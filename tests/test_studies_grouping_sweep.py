@@ -13,7 +13,7 @@ from hgenre.labels import Labels
 from hgenre.metrics.intervals import mcnemar_exact, wilson
 from hgenre.studies.grouping.candidates import Candidate, candidates
 from hgenre.studies.grouping.evidence import Evidence
-from hgenre.studies.grouping.sweep import Fold, scored
+from hgenre.studies.grouping.sweep import Fold, _silent, scored
 from tests.oracles import groupings
 from tests.planted_groupings import (
     LABELS,
@@ -196,6 +196,22 @@ def test_over_several_seeds_accuracy_is_their_mean_and_tests_are_of_the_first() 
         first["interval"], first["beside_flat"], first["ledger"]
     )  # fmt: skip
     assert [own["seed"] for own in both["structure"]] == [0, 0, 1, 1]
+
+
+def test_silent_songs_are_told() -> None:
+    heard = [fold.test.song_ids for fold in FOLDS]
+    assert _silent(heard, FOLDS) == []
+    assert _silent([heard[0], (*heard[1], "hush")], FOLDS) == ["hush left out: silent"]
+
+
+def test_a_flat_net_that_rules_groups_out_leaves_overlapping_ones_an_answer() -> None:
+    """Probabilities of 0, as float32 has them of logits a hundred apart."""
+    p = np.eye(len(LABELS))[FOLDS[0].test.true_idx]
+    fold = replace(FOLDS[0], test=replace(FOLDS[0].test, p=p))
+    of_hd_cnn = Candidate("hd-cnn", "soft, songs", None, (PLANTED,))
+    others = scored([fold], [of_hd_cnn, replace(SAME, groups=SAME.groups[:1])], PARTITIONS, n_draws=5)["others"]
+    (overlap,) = [row for row in others if row["name"] == "hd-cnn, soft, songs, overlapping"]
+    assert overlap["accuracy"] > 0.5
 
 
 def test_one_fold_has_no_stability() -> None:

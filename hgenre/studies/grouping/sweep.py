@@ -130,11 +130,11 @@ def sweep(
         **scored(folds, found, partitions, sizes.n_draws),
         "seconds": time.perf_counter() - started,
     }
-    results["warnings"] += missing
+    held_out = fold_ids(prepared, sizes.n_folds)[: sizes.folds_run]
+    results["warnings"] += [*_silent(held_out, folds), *missing]
     # What is known is safe before hours of training begin.
     write_text(out / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
     if sizes.n_best:
-        held_out = fold_ids(prepared, sizes.n_folds)[: sizes.folds_run]
         chosen = _planned(found, sizes, labels)
         results["trained"] = train_planned(
             prepared,
@@ -200,6 +200,12 @@ def _folds(
             folds.append(Fold(seed, test, evidence))
             n_done += 1 + sizes.n_inner
     return folds
+
+
+def _silent(held_out: Sequence[Sequence[str]], folds: Sequence[Fold]) -> list[str]:
+    """A sentence for every song set aside that nobody could judge."""
+    judged = {song_id for fold in folds for song_id in fold.test.song_ids}
+    return [f"{song_id} left out: silent" for test_ids in held_out for song_id in test_ids if song_id not in judged]
 
 
 def scored(folds: Sequence[Fold], found: Sequence[Candidate], partitions: Partitions, n_draws: int) -> dict[str, Any]:
@@ -351,9 +357,8 @@ def _overlapping(
             node_logp = summed_node_logp(tree, fold.test.p, fold.test.probe_p)
             own = of_groups(disjoint, labels)
             mass = np.stack([fold.test.p[:, own == k].sum(axis=1) for k in range(len(disjoint))], axis=1)
-            right.append(
-                _answer_right(fold, np.asarray(log_posterior(tree, {**node_logp, tree.root.name: np.log(mass)})))
-            )
+            root_logp = np.log(np.maximum(mass, np.finfo(np.float64).tiny))
+            right.append(_answer_right(fold, np.asarray(log_posterior(tree, {**node_logp, tree.root.name: root_logp}))))
             groups.append([list(group) for group in overlap])
         rows.append({"name": f"{candidate.name}, overlapping", **measured(right), "groups": groups})
     return rows
