@@ -14,13 +14,13 @@ ABCD = Labels(("a", "b", "c", "d"))
 
 
 @pytest.mark.parametrize("groups", [HALVES, PAIRS])
-def test_without_a_count_affinity_propagation_finds_the_planted_one(groups: tuple[tuple[str, ...], ...]) -> None:
-    assert all(hd_cnn_groups(planted(LABELS, groups, seed), LABELS) == groups for seed in range(8))
+def test_affinity_propagation_finds_the_planted_groups(groups: tuple[tuple[str, ...], ...]) -> None:
+    assert all(hd_cnn_groups(planted(LABELS, groups, seed), LABELS, len(groups)) == groups for seed in range(8))
 
 
 def test_two_or_three_genres_have_groups_too() -> None:
-    assert hd_cnn_groups([[5, 1], [1, 5]], Labels(("a", "b"))) == (("a",), ("b",))
-    assert hd_cnn_groups([[5, 3, 0], [3, 5, 1], [1, 0, 5]], Labels(("a", "b", "c"))) == (("a", "b"), ("c",))
+    assert hd_cnn_groups([[5, 1], [1, 5]], Labels(("a", "b")), 2) == (("a",), ("b",))
+    assert hd_cnn_groups([[5, 3, 0], [3, 5, 1], [1, 0, 5]], Labels(("a", "b", "c")), 2) == (("a", "b"), ("c",))
 
 
 def test_a_count_that_no_preference_leads_to_is_told() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hgenre.grouping.confusion import similarity
-from hgenre.grouping.kang_lin import kang_lin_groups, kang_lin_levels
+from hgenre.grouping.kang_lin import kang_lin_groups
 from hgenre.labels import Labels
 from tests.planted_confusions import LABELS
 
@@ -25,11 +25,9 @@ EXAMPLE = np.array(
 
 def test_an_example_by_hand() -> None:
     # a and b choose each other, c and d too, e chooses d, and f e, by whom alone it is answered.
-    assert kang_lin_levels(EXAMPLE, SIX) == (
-        (("a",), ("b",), ("c",), ("d",), ("e",), ("f",)),
-        (("a", "b"), ("c", "d", "e", "f")),
-        (("a", "b", "c", "d", "e", "f"),),
-    )
+    assert kang_lin_groups(EXAMPLE, SIX, 6) == (("a",), ("b",), ("c",), ("d",), ("e",), ("f",))
+    assert kang_lin_groups(EXAMPLE, SIX, 2) == (("a", "b"), ("c", "d", "e", "f"))
+    assert kang_lin_groups(EXAMPLE, SIX, 1) == (("a", "b", "c", "d", "e", "f"),)
     assert kang_lin_groups(EXAMPLE, SIX, 5) == (("a", "b"), ("c",), ("d",), ("e",), ("f",))
     assert kang_lin_groups(EXAMPLE, SIX, 4) == (("a", "b"), ("c", "d"), ("e",), ("f",))
     assert kang_lin_groups(EXAMPLE, SIX, 3) == (("a", "b"), ("c", "d", "e"), ("f",))
@@ -39,32 +37,29 @@ def test_genres_that_nobody_confuses_wait_for_the_top() -> None:
     c = np.eye(6) * 9
     c[0, 1] = c[1, 2] = 1
     c[3, 4] = 1
-    assert kang_lin_levels(c, SIX)[1:] == ((("a", "b", "c"), ("d", "e"), ("f",)), (tuple("abcdef"),))
+    assert kang_lin_groups(c, SIX, 3) == (("a", "b", "c"), ("d", "e"), ("f",))
+    assert kang_lin_groups(c, SIX, 1) == (tuple("abcdef"),)
 
 
-@given(st.integers(0, 10_000), st.integers(1, 10))
+@given(st.integers(0, 10_000))
 @settings(max_examples=40, deadline=None)
-def test_levels_are_nested_and_the_cut_lies_between_two(seed: int, n_groups: int) -> None:
+def test_cuts_are_nested(seed: int) -> None:
     c = np.random.default_rng(seed).integers(0, 4, (10, 10)) + np.eye(10)
-    levels = kang_lin_levels(c, LABELS)
-    assert (len(levels[0]), len(levels[-1])) == (10, 1)
-    cut = kang_lin_groups(c, LABELS, n_groups)
-    for fine, coarse in itertools.pairwise(levels):
-        assert len(coarse) < len(fine)
+    cuts = [kang_lin_groups(c, LABELS, n_groups) for n_groups in range(1, 11)]
+    assert [len(cut) for cut in cuts] == list(range(1, 11))
+    for coarse, fine in itertools.pairwise(cuts):
         assert all(any(set(a) <= set(b) for b in coarse) for a in fine)
-        if len(fine) >= n_groups >= len(coarse):
-            assert all(any(set(a) <= set(b) for b in cut) for a in fine)
-            assert all(any(set(a) <= set(b) for b in coarse) for a in cut)
 
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=40, deadline=None)
 def test_every_genre_is_with_the_one_it_is_most_often_confused_with(seed: int) -> None:
     c = np.random.default_rng(seed).random((10, 10))
-    first_level = kang_lin_levels(c, LABELS)[1]
-    group_of = {genre: group for group in first_level for genre in group}
+    alone = {frozenset((genre,)) for genre in LABELS}
     for genre, row in zip(LABELS, similarity(c), strict=True):
-        assert LABELS.genres[row.argmax()] in group_of[genre]
+        both = [group for group in alone if {genre, LABELS.genres[row.argmax()]} & group]
+        alone = (alone - set(both)) | {frozenset().union(*both)}
+    assert set(map(frozenset, kang_lin_groups(c, LABELS, len(alone)))) == alone
 
 
 @pytest.mark.parametrize("n_groups", [2, 3])

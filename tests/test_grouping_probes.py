@@ -81,31 +81,26 @@ def largest_gradient(x: np.ndarray, genre_idx: np.ndarray, l2: float) -> float:
     )
 
 
-def test_answers_are_the_largest_probabilities() -> None:
+def test_all_probabilities_are_those_of_each_probe() -> None:
     (x, genre_idx), (x_new, _) = songs(0), songs(1, n=35)
     fitted = fit_probes(x, genre_idx, SUBSETS, 0.01, N_GENRES)
-    top, choice = fitted.answer(x_new)
-    assert (top.dtype, choice.dtype, top.shape, choice.shape) == (np.float32, np.int32, (32, 35), (32, 35))
-    assert (top[0] == 0).all()
-    assert (choice[0] == -1).all()
+    every = fitted.all_probabilities(x_new)
+    assert (every.dtype, every.shape) == (np.float32, (32, 35, N_GENRES))
+    assert (every[0] == 0).all()
     for subset in SUBSETS[1:]:
-        p = fitted.probabilities(x_new, subset)
+        p = every[subset]
         np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
         outside = [genre for genre in range(N_GENRES) if not subset >> genre & 1]
         assert (p[:, outside] == 0).all()
-        assert ((top[subset] > 0) & (top[subset] <= 1)).all()
-        np.testing.assert_allclose(top[subset], p.max(axis=1), atol=1e-6)
-        np.testing.assert_array_equal(choice[subset], p.argmax(axis=1))
+        np.testing.assert_allclose(p, fitted.probabilities(x_new, subset), atol=1e-6)
     for genre in range(N_GENRES):
-        assert (top[1 << genre] == 1).all()
-        assert (choice[1 << genre] == genre).all()
+        assert (every[1 << genre, :, genre] == 1).all()
 
 
-def test_of_equally_probable_genres_the_first_answers() -> None:
+def test_of_songs_that_are_all_alike_no_genre_is_likelier() -> None:
     fitted = fit_probes(np.full((6, 2), 0.1), [0, 1, 2, 0, 1, 2], [0b111, 0b110], 0.01, 3)
-    top, choice = fitted.answer([[0.1, 0.1], [0.7, -0.3]])
-    np.testing.assert_allclose(top, [[1 / 3] * 2, [1 / 2] * 2], rtol=1e-6)
-    np.testing.assert_array_equal(choice, [[0, 0], [1, 1]])
+    expected = [[[1 / 3] * 3] * 2, [[0, 1 / 2, 1 / 2]] * 2]
+    np.testing.assert_allclose(fitted.all_probabilities([[0.1, 0.1], [0.7, -0.3]]), expected, rtol=1e-6)
 
 
 @settings(max_examples=10)
@@ -117,7 +112,7 @@ def test_the_order_of_genres_and_subsets_does_not_matter(seed: int, order: list[
     fitted = fit_probes(x, genre_idx, SUBSETS, 0.01, N_GENRES)
     other = fit_probes(x, place[genre_idx], moved, 0.01, N_GENRES)
     np.testing.assert_allclose(other.weights, fitted.weights[:, :, order], atol=1e-3)
-    np.testing.assert_allclose(other.answer(x_new)[0], fitted.answer(x_new)[0], atol=1e-3)
+    np.testing.assert_allclose(other.all_probabilities(x_new), fitted.all_probabilities(x_new)[:, :, order], atol=1e-3)
 
 
 def test_songs_outside_a_subset_do_not_matter_for_it() -> None:
@@ -135,7 +130,7 @@ def test_a_probe_does_not_depend_on_the_probes_beside_it() -> None:
     (x, genre_idx), (x_new, _) = songs(0), songs(1)
     fitted = fit_probes(x, genre_idx, SUBSETS, 0.01, N_GENRES)
     alone = fit_probes(x, genre_idx, [0b10110], 0.01, N_GENRES)
-    np.testing.assert_allclose(alone.answer(x_new)[0][0], fitted.answer(x_new)[0][0b10110], atol=1e-3)
+    np.testing.assert_allclose(alone.all_probabilities(x_new)[0], fitted.all_probabilities(x_new)[0b10110], atol=1e-3)
 
 
 def test_scale_and_place_of_a_feature_do_not_matter() -> None:
@@ -143,7 +138,9 @@ def test_scale_and_place_of_a_feature_do_not_matter() -> None:
     scale, place = np.logspace(2, -2, 8), np.linspace(-3, 3, 8)
     fitted = fit_probes(x, genre_idx, SUBSETS, 0.01, N_GENRES)
     other = fit_probes(x * scale + place, genre_idx, SUBSETS, 0.01, N_GENRES)
-    np.testing.assert_allclose(other.answer(x_new * scale + place)[0], fitted.answer(x_new)[0], atol=1e-3)
+    np.testing.assert_allclose(
+        other.all_probabilities(x_new * scale + place), fitted.all_probabilities(x_new), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6, 1e-44])
@@ -154,8 +151,8 @@ def test_a_feature_that_is_constant_but_for_rounding_is_left_out(constant: float
     fitted = fit_probes(x, genre_idx, SUBSETS, 0.01, N_GENRES)
     assert (fitted.weights[:, 3] == 0).all()
     without = fit_probes(np.delete(x, 3, axis=1), genre_idx, SUBSETS, 0.01, N_GENRES)
-    expected = without.answer(np.delete(x_new, 3, axis=1))[0]
-    np.testing.assert_allclose(fitted.answer(x_new)[0], expected, atol=1e-3)
+    expected = without.all_probabilities(np.delete(x_new, 3, axis=1))
+    np.testing.assert_allclose(fitted.all_probabilities(x_new), expected, atol=1e-3)
 
 
 def test_the_penalty_is_that_of_the_smallest_log_loss() -> None:
@@ -212,9 +209,9 @@ def test_what_cannot_be_answered_says_why() -> None:
     x, _ = songs(0)
     fitted = fit(subsets=[0, 0b110])
     with pytest.raises(ValueError, match="the probes read 8 features a song, found 7"):
-        fitted.answer(x[:, :7])
+        fitted.all_probabilities(x[:, :7])
     with pytest.raises(HgenreError, match="1 of 1 songs have a feature that is NaN"):
-        fitted.answer(np.full((1, 8), np.nan))
+        fitted.all_probabilities(np.full((1, 8), np.nan))
     for subset in (0, 0b11):
         with pytest.raises(ValueError, match=f"no probe of subset {subset:#b} gives probabilities; fit one"):
             fitted.probabilities(x, subset)

@@ -25,27 +25,20 @@ Two genres that are each other's nearest would be equally good exemplars, and th
 """
 
 
-def hd_cnn_groups(confusion: ArrayLike, labels: Labels, n_groups: int | None = None) -> Groups:
+def hd_cnn_groups(confusion: ArrayLike, labels: Labels, n_groups: int) -> Groups:
     """Disjoint groups over all genres, by affinity propagation in a Laplacian eigenmap of the confusion.
 
     The paper's distance is ``D = 1 - F`` of the confusion in rates, its diagonal 0 and both directions averaged. The
     graph of the eigenmap (Belkin and Niyogi 2003) has the weights ``1 - D``, which are
     :func:`hgenre.grouping.confusion.similarity`. What the paper leaves open is chosen so: the map has a dimension less
-    than there are groups, and without a group count the one before the widest gap of the eigenvalues counts as such.
-
-    Args:
-        n_groups: None for affinity propagation's own number (Frey and Dueck 2007, the preference is the median
-            similarity); else the preference is found by bisection, as in apcluster's ``apclusterK`` (Bodenhofer et al.
-            2011).
+    than there are groups, and the preference of affinity propagation (Frey and Dueck 2007) that leads to so many is
+    found by bisection, as in apcluster's ``apclusterK`` (Bodenhofer et al. 2011).
 
     Raises:
         GroupCountError: ``n_groups`` is not in ``1..len(labels)``, or no preference leads to it.
         TreeError: the confusion is not (genre, genre), holds a value that is not finite or below 0, or no mistakes.
     """
     alike = connected(by_name(similarity(checked_confusion(confusion, labels)), labels))
-    if n_groups is None:
-        nearness = _nearness(alike, None)
-        return groups_by_name(_exemplars(nearness, float(np.median(nearness))), labels)
     check_n_groups(n_groups, labels)
     if n_groups in (1, len(labels)):
         return groups_by_name(np.arange(len(labels)) if n_groups > 1 else np.zeros(len(labels)), labels)
@@ -87,14 +80,12 @@ def overlapping_groups(
     return tuple(tuple(g for g, j in zip(labels, column, strict=True) if j) for column in joins.T)
 
 
-def _nearness(alike: NDArray[np.float64], n_groups: int | None) -> NDArray[np.float64]:
+def _nearness(alike: NDArray[np.float64], n_groups: int) -> NDArray[np.float64]:
     """Negative squared distances (genre, genre) in the eigenmap of a graph with these weights."""
     degree = alike.sum(axis=1)
     scale = 1 / np.sqrt(degree)
     # The generalised problem L f = lambda D f, by way of the symmetric matrix that has the same eigenvalues.
-    eigenvalues, vectors = np.linalg.eigh(np.eye(len(alike)) - alike * scale[:, None] * scale)
-    if n_groups is None:
-        n_groups = 2 + int(np.argmax(np.diff(eigenvalues)[1:-1])) if len(alike) > 3 else 2
+    _, vectors = np.linalg.eigh(np.eye(len(alike)) - alike * scale[:, None] * scale)
     places = (vectors * scale[:, None])[:, 1:n_groups]
     return -((places[:, None] - places) ** 2).sum(axis=-1)
 

@@ -12,34 +12,18 @@ from hgenre.grouping.groups import Groups, by_name, check_n_groups, groups_by_na
 from hgenre.labels import Labels
 
 
-def kang_lin_levels(confusion: ArrayLike, labels: Labels) -> tuple[Groups, ...]:
-    """The hierarchy from all genres alone up to all together, each level's groups made of those of the level below.
+def kang_lin_groups(confusion: ArrayLike, labels: Labels, n_groups: int) -> Groups:
+    """Disjoint groups over all genres, cut from a hierarchy that begins with all genres alone.
 
     On every level each class is joined with the one it is most often confused with, with all of them where several
     are, and what hangs together is a class of the next level. Two classes are confused as much as their genres are on
-    average, in rates and in both directions. Classes that are confused with none wait for the top.
-
-    Raises:
-        TreeError: the confusion is not (genre, genre) or holds a value that is not finite or below 0.
-    """
-    alike = by_name(similarity(checked_confusion(confusion, labels)), labels)
-    class_idx = np.arange(len(labels))
-    levels = [groups_by_name(class_idx, labels)]
-    while len(levels[-1]) > 1:
-        class_idx = _next_level(class_idx, alike, 1)
-        levels.append(groups_by_name(class_idx, labels))
-    return tuple(levels)
-
-
-def kang_lin_groups(confusion: ArrayLike, labels: Labels, n_groups: int) -> Groups:
-    """Disjoint groups over all genres, cut from :func:`kang_lin_levels`. Ties are broken by genre name.
-
-    Inside the level that would leave fewer than ``n_groups`` the most confused are joined first, until so many are
-    left. From the second level on no genre is alone that was ever confused with another.
+    average, in rates and in both directions. Classes that are confused with none wait for the top. Inside the level
+    that would leave fewer than ``n_groups`` the most confused are joined first, until so many are left. From the
+    second level on no genre is alone that was ever confused with another. Ties are broken by genre name.
 
     Raises:
         GroupCountError: ``n_groups`` is not in ``1..len(labels)``.
-        TreeError: as :func:`kang_lin_levels`.
+        TreeError: the confusion is not (genre, genre) or holds a value that is not finite or below 0.
     """
     alike = by_name(similarity(checked_confusion(confusion, labels)), labels)
     check_n_groups(n_groups, labels)

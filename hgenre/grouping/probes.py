@@ -64,28 +64,15 @@ class Probes:
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
 
-    def answer(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Every probe's largest probability, and the genre that has it, both (subset, song).
-
-        The probability is in (0, 1], and 1 where the subset has one genre; of equally probable genres the lowest index
-        answers. The empty subset answers nothing: probability 0, genre -1.
+    def probabilities(self, x: ArrayLike, subset: int) -> NDArray[np.float32]:
+        """Probabilities (song, genre) of one subset's probe: rows sum to 1, genres outside the subset have 0.
 
         Args:
             x: (song, feature).
 
         Raises:
-            ValueError: features that are not as many as the probes' own.
+            ValueError: features that are not as many as the probes' own, no probe of this subset, or the empty one.
             HgenreError: a feature that is not finite.
-        """
-        top, choice = _answer(self._affine(), self.subsets, self._standardised(x))
-        return np.asarray(top), np.asarray(choice)
-
-    def probabilities(self, x: ArrayLike, subset: int) -> NDArray[np.float32]:
-        """Probabilities (song, genre) of one subset's probe: rows sum to 1, genres outside the subset have 0.
-
-        Raises:
-            ValueError: as :meth:`answer`, or no probe of this subset, or the empty one.
-            HgenreError: as :meth:`answer`.
         """
         [found] = np.nonzero(self.subsets == subset)
         if not len(found) or subset == 0:
@@ -97,8 +84,7 @@ class Probes:
         """Every probe's probabilities (subset, song, genre), as :meth:`probabilities`; 0 throughout for the empty set.
 
         Raises:
-            ValueError: as :meth:`answer`.
-            HgenreError: as :meth:`answer`.
+            ValueError, HgenreError: as :meth:`probabilities`.
         """
         return np.asarray(_all_probabilities(self._affine(), self.subsets, self._standardised(x)))
 
@@ -252,19 +238,6 @@ def _all_probabilities(affine: jax.Array, subsets: jax.Array, x: jax.Array) -> j
         return jnp.where(subset == 0, 0.0, _probabilities(weights, subset, songs).T)
 
     return jax.lax.map(one, (affine, subsets), batch_size=SUBSETS_AT_ONCE)
-
-
-@jax.jit
-def _answer(affine: jax.Array, subsets: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    songs = _with_ones(x)
-
-    def answer(probe: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        weights, subset = probe
-        p = _probabilities(weights, subset, songs)
-        top, choice = p.max(axis=0), p.argmax(axis=0).astype(jnp.int32)
-        return jnp.where(subset == 0, 0.0, top), jnp.where(subset == 0, -1, choice)
-
-    return jax.lax.map(answer, (affine, subsets), batch_size=SUBSETS_AT_ONCE)
 
 
 @partial(jax.jit, static_argnames="n_genres")
