@@ -23,7 +23,6 @@ from hgenre.nets.build import build_net
 from hgenre.training.fit import FLAT, TRUNK, Fitted
 from hgenre.training.joint import by_node, trunk_logits
 from hgenre.tree.calibration import TEMPERATURE_RANGE, temper
-from hgenre.tree.decode import home_children
 from hgenre.tree.posterior import log_posterior
 from hgenre.tree.spec import TreeSpec, tree_from_json, tree_to_json
 from hgenre.tree.vote import Aggregation, answer_songs, sum_sorted_slices
@@ -166,12 +165,16 @@ def posteriors(held: HeldOut) -> dict[str, np.ndarray]:
         for name, members in ((ENSEMBLE, flat_nets), (PAIR, flat_nets[:2])):
             found[name] = np.logaddexp.reduce(np.stack(members), axis=0) - np.log(len(members))
     if (model := held.models.get(TREE)) is not None and model.tree.root.name in model.logits:
-        home = home_children(model.tree)[model.tree.root.name]
-        n_children = len(model.tree.root.children)
-        groups = [np.logaddexp.reduce(flat_nets[0][:, home == child], axis=1) for child in range(n_children)]
-        routed = {**model.node_logp(), model.tree.root.name: np.stack(groups, axis=1)}
+        routed = {**model.node_logp(), model.tree.root.name: summed_by_child(flat_nets[0], model.tree)}
         found[FLAT_ROOT] = log_posterior(model.tree, routed)
     return found
+
+
+def summed_by_child(logp: np.ndarray, tree: TreeSpec) -> np.ndarray:
+    """Log-probabilities (slice, child) of the root's children from those of genres (slice, genre), each at its home."""
+    home = tree.root.home_child_of(tree.labels)
+    children = range(len(tree.root.children))
+    return np.stack([np.logaddexp.reduce(logp[:, home == child], axis=1) for child in children], axis=1)
 
 
 def song_outcomes(held: HeldOut, logp: np.ndarray, aggregation: Aggregation = "majority") -> list[SongOutcome]:

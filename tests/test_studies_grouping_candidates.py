@@ -13,7 +13,6 @@ from hgenre.grouping.groups import Groups, excess_within, group_of_genre, tree_o
 from hgenre.grouping.methods import METHODS
 from hgenre.grouping.partitions import set_partitions
 from hgenre.labels import Labels
-from hgenre.studies.grouping import candidates as ways
 from hgenre.studies.grouping.candidates import Candidate, candidates, flattened, over, top_groups
 from hgenre.studies.grouping.evidence import Evidence
 from hgenre.tree.spec import TreeSpec
@@ -103,14 +102,14 @@ def test_the_order_of_labels_does_not_matter(found: dict[str, Candidate]) -> Non
 
 
 def test_what_a_fold_cannot_make_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    derived = ways._derived
+    derived = Evidence.groups
 
     def refused(fold: Evidence, method: Any, n_groups: int | None, *others: Any, **named: Any) -> Groups:
         if fold is EVIDENCE[1] and method == "hd-cnn" and n_groups == 4:
             raise GroupCountError(["comes to 3 at most"])
         return derived(fold, method, n_groups, *others, **named)
 
-    monkeypatch.setattr(ways, "_derived", refused)
+    monkeypatch.setattr(Evidence, "groups", refused)
     rows, missing = candidates(EVIDENCE, PARTITIONS, {})
     assert missing == ["hd-cnn, soft, songs, 4 groups left out: comes to 3 at most"]
     names = [row.name for row in rows]

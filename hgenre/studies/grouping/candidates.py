@@ -11,7 +11,7 @@ from hgenre.grouping.confusion import similarity
 from hgenre.grouping.exhaustive import best, excess, score
 from hgenre.grouping.flattening import auto_flatten
 from hgenre.grouping.groups import Groups
-from hgenre.grouping.methods import METHODS, Method, choose_n_groups
+from hgenre.grouping.methods import METHODS
 from hgenre.grouping.partitions import Partitions, group_sizes, of_groups, to_groups
 from hgenre.labels import Labels
 from hgenre.studies.grouping.evidence import Evidence, Kind, Unit
@@ -74,10 +74,10 @@ def candidates(
     for method in METHODS:
         of = {"centroids": "embedding", "nbdt": "weights"}.get(method, "soft, songs")
         for n_groups in (*counts, None):
-            add(method, of, n_groups, partial(_derived, method=method, n_groups=n_groups))
+            add(method, of, n_groups, partial(Evidence.groups, method=method, n_groups=n_groups))
     for kind, unit in EVIDENCE:
         for n_groups in counts:
-            make = partial(_derived, method="average", n_groups=n_groups, kind=kind, unit=unit)
+            make = partial(Evidence.groups, method="average", n_groups=n_groups, kind=kind, unit=unit)
             add("average", f"{kind}, {unit}s", n_groups, make)
     found.append(
         Candidate(BEST_DERIVED, "songs", None, tuple(_best_derived(found, k, fold) for k, fold in enumerate(evidence)))
@@ -128,14 +128,6 @@ def over(labels: Labels, groups: Groups) -> Groups:
     """A taxonomy's groups over the genres of these labels alone."""
     kept = (tuple(g for g in labels if g in group) for group in groups)
     return tuple(sorted(filter(None, kept), key=lambda group: labels.index(group[0])))
-
-
-def _derived(fold: Evidence, method: Method, n_groups: int | None, kind: Kind = "soft", unit: Unit = "song") -> Groups:
-    """A method's groups; without a count as many as hold most mistakes beyond chance."""
-    if n_groups is None:
-        evidence = {"centroids": fold.centroids, "weights": fold.weights}
-        n_groups = choose_n_groups(method, fold.confusion(kind, unit), fold.labels, **evidence)
-    return fold.groups(method, n_groups, kind, unit)
 
 
 def _best_derived(found: Sequence[Candidate], k: int, fold: Evidence) -> Groups:

@@ -18,7 +18,7 @@ from hgenre.grouping.flattening import Flattened, auto_flatten
 from hgenre.grouping.forecast import Forecast, forecast
 from hgenre.grouping.groups import Groups, check_n_groups, tree_of
 from hgenre.grouping.linkage import centroid_distance, distance_of, linkage_tree, weight_distance
-from hgenre.grouping.methods import Method, choose_n_groups, derive
+from hgenre.grouping.methods import Method, derive
 from hgenre.grouping.partitions import MAX_GENRES, group_sizes, set_partitions, to_groups
 from hgenre.grouping.stability import Stability, bootstrap, co_membership, stability
 from hgenre.grouping.structure import Structure, structure
@@ -169,14 +169,9 @@ def _found(
     if method == "exhaustive-confusions" or method == "exhaustive-probes":
         groups = _exhaustive(evidence, method == "exhaustive-probes", n_groups, kind, unit)
     else:
-        confusion, others = (
-            evidence.confusion(kind, unit),
-            {"centroids": evidence.centroids, "weights": evidence.weights},
-        )
-        count = n_groups or choose_n_groups(method, confusion, labels, **others)
-        groups = evidence.groups(method, count, kind, unit)
+        groups = evidence.groups(method, n_groups, kind, unit)
         if method not in ("centroids", "nbdt"):
-            again = partial(derive, method, labels=labels, n_groups=count)
+            again = partial(derive, method, labels=labels, n_groups=len(groups))
             bootstraps, together = _redrawn(evidence, kind, unit, again)
     return Derived(
         structure=structure(evidence.confusion("hard"), labels),

@@ -15,7 +15,7 @@ from hgenre.data.splits import clusters
 from hgenre.grouping.confusion import hard_confusion, soft_confusion
 from hgenre.grouping.exhaustive import SummedDecoder
 from hgenre.grouping.groups import Groups
-from hgenre.grouping.methods import Method, derive
+from hgenre.grouping.methods import Method, choose_n_groups, derive
 from hgenre.labels import Labels
 from hgenre.studies.grouping.judged import Judged, judge, read_judged, write_judged
 from hgenre.training.fit import FLAT
@@ -92,10 +92,16 @@ class Evidence:
             [part.weights / np.linalg.norm(part.weights, axis=1, keepdims=True) for part in self.parts], axis=1
         )
 
-    def groups(self, method: Method, n_groups: int, kind: Kind = "soft", unit: Unit = "song") -> Groups:
-        """The groups that a method makes of it; raises as :func:`hgenre.grouping.methods.derive`."""
-        confusion = self.confusion(kind, unit)
-        return derive(method, confusion, self.labels, n_groups, centroids=self.centroids, weights=self.weights)
+    def groups(self, method: Method, n_groups: int | None, kind: Kind = "soft", unit: Unit = "song") -> Groups:
+        """The groups that a method makes of it; without a count as many as hold most mistakes beyond chance.
+
+        Raises as :func:`hgenre.grouping.methods.derive`.
+        """
+        confusion, labels = self.confusion(kind, unit), self.labels
+        vectors = {"centroids": self.centroids, "weights": self.weights}
+        return derive(
+            method, confusion, labels, n_groups or choose_n_groups(method, confusion, labels, **vectors), **vectors
+        )
 
     def tables(self, decoder: SummedDecoder) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """``value`` and ``right`` (subset, song) of all parts, see :func:`hgenre.grouping.exhaustive.tables`."""

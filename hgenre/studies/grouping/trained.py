@@ -12,7 +12,7 @@ from hgenre.data.splits import clusters
 from hgenre.evaluate import SongOutcome, compare, scores
 from hgenre.grouping.groups import Groups, group_name, tree_of
 from hgenre.grouping.partitions import of_groups, renumbered, to_groups
-from hgenre.held_out import PAIR, HeldOut, ModelOutputs, song_outcomes
+from hgenre.held_out import PAIR, HeldOut, ModelOutputs, song_outcomes, summed_by_child
 from hgenre.labels import Labels
 from hgenre.nets.build import build_net
 from hgenre.nets.spec import NetSpec
@@ -187,9 +187,7 @@ class _FoldNets:
 
     def _summed(self, tree: TreeSpec) -> tuple[np.ndarray, float]:
         """The flat net's probabilities, summed by child."""
-        logp, home = self.flat.log_posterior(), tree.root.home_child_of(tree.labels)
-        groups = [np.logaddexp.reduce(logp[:, home == child], axis=1) for child in range(len(tree.root.children))]
-        return np.stack(groups, axis=1).astype(np.float32), 1.0
+        return summed_by_child(self.flat.log_posterior(), tree).astype(np.float32), 1.0
 
     def _root(self, tree: TreeSpec) -> tuple[np.ndarray, float]:
         spec = net_spec(self.run.config, tree.root, tree)
