@@ -210,6 +210,15 @@ def test_what_cannot_be_derived_from_is_refused(
 
 
 @pytest.mark.parametrize(
+    "options", [{"method": "exhaustive-probes"}, {"method": "exhaustive-confusions"}, {"flatten": True}]
+)
+def test_more_genres_than_can_be_searched_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    config = planted_table(tmp_path, n_genres=12, n_songs=2, n_slices=1, **RECIPE)
+    with pytest.raises(ConfigError, match=r"data\.genres: leaves 12 genres, needed 3 or more and at most 11; choose"):
+        derive_groups(config, out=tmp_path / "groups", **options)
+
+
+@pytest.mark.parametrize(
     ("sections", "message"),
     [
         ({"data": {"protocol": "slice-random"}}, "data.protocol: is 'slice-random', under which no grouping"),

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from hgenre.compiled.node_outputs import build_embedding
 from hgenre.errors import HgenreError
 from hgenre.grouping.exhaustive import SummedDecoder, tables
-from hgenre.grouping.partitions import MAX_GENRES
 from hgenre.grouping.probes import choose_l2, fit_probes
 from hgenre.nets.build import LAST_LAYER, build_net
 from hgenre.training.loop import slice_logits
@@ -79,17 +78,12 @@ def judge(
 
     Args:
         cluster_of: song id -> what ties it to songs of its artist.
-        with_probes: False leaves ``probe_p`` without a subset.
+        with_probes: of at most ``MAX_GENRES`` genres; False leaves ``probe_p`` without a subset.
 
     Raises:
-        HgenreError: more genres than can be grouped exhaustively, or nothing is heard of the songs of a genre.
+        HgenreError: nothing is heard of the songs of a genre.
     """
     n_genres = len(run.labels)
-    if with_probes and n_genres > MAX_GENRES:
-        raise HgenreError(
-            f"{n_genres} genres have {2**n_genres} subsets, too many for a probe each; this study takes at most "
-            f"{MAX_GENRES} genres: choose some with data.genres"
-        )
     last = flat.variables["params"][LAST_LAYER]
 
     def heard(songs: LearningSongs) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
