@@ -36,8 +36,8 @@ LEGEND = (
     "*L*, *R*, *B*: points of songs lost inside the group, by the choice of the group, and by both, when every song "
     "takes one path. *specialists*: groups of two genres or more, which are what a tree costs. *stability*: adjusted "
     "Rand index between folds and seeds (1: always the same, 0: as chance has it). *inside*: songs right in the "
-    "cross-validation inside the training parts, which groupings were derived from. The training parts of all folds "
-    "together hold every song, so how groupings rank there is no independent evidence.",
+    "cross-validation inside the training parts, which groupings were derived from. The training parts of several "
+    "folds hold songs that other folds test, so how groupings rank there is no independent evidence.",
 )
 
 
